@@ -34,6 +34,7 @@ constexpr std::array reasons{
     std::pair{reason::loop, std::string_view("loop")},
     std::pair{reason::host_penalty, std::string_view("host_penalty")},
     std::pair{reason::overloaded, std::string_view("overloaded")},
+    std::pair{reason::smtputf8, std::string_view("smtputf8")},
     std::pair{reason::tls_not_offered, std::string_view("tls_not_offered")},
     std::pair{reason::tls_failed, std::string_view("tls_failed")},
     std::pair{reason::certificate, std::string_view("certificate")},

@@ -56,6 +56,7 @@ enum class reason {
     loop,
     host_penalty,
     overloaded,
+    smtputf8,  // an address that only RFC 6531 can carry, to a host without it
     tls_not_offered,
     tls_failed,
     certificate,
