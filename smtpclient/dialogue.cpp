@@ -54,7 +54,15 @@ step opening::greet() {
     return send{verb + options_.helo + "\r\n", 1};
 }
 
+// RFC 5321 section 4.2: the first word of both replies is the host's domain.
+void opening::note_name(const reply& r) {
+    const std::string_view line = r.lines.front();
+    const auto name = dns::domain::parse(line.substr(0, line.find(' ')));
+    if (name && name->name().find('.') != std::string::npos) peer_names_.push_back(name->name());
+}
+
 step opening::on_reply(const reply& r) {
+    if (stage_ == stage::greeting || stage_ == stage::ehlo || stage_ == stage::helo) note_name(r);
     switch (stage_) {
         case stage::greeting:
             return on_greeting(r);

@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace callforward::smtpclient {
 
@@ -50,9 +51,13 @@ public:
     [[nodiscard]] step on_handshake();
     [[nodiscard]] smtpclient::stage at() const { return stage_; }
     [[nodiscard]] const extensions& offered() const { return offered_; }  // after ready
+    // What the next hop calls itself in its greeting and its reply to EHLO; untrusted, host names
+    // only.
+    [[nodiscard]] const std::vector<std::string>& peer_names() const { return peer_names_; }
 
 private:
     [[nodiscard]] step greet();
+    void note_name(const reply& r);
     [[nodiscard]] step fail(const reply& r) const;
     [[nodiscard]] step on_greeting(const reply& r);
     [[nodiscard]] step on_ehlo(const reply& r);
@@ -64,6 +69,7 @@ private:
     extensions offered_;
     smtpclient::stage stage_ = stage::greeting;
     bool secured_ = false;
+    std::vector<std::string> peer_names_;
 };
 
 class transaction {

@@ -180,6 +180,7 @@ verdict_class usual_class(reason r) {
         case reason::loop:
         case reason::host_penalty:
         case reason::overloaded:
+        case reason::smtputf8:
             return verdict_class::unreachable;
         case reason::tls_not_offered:
         case reason::tls_failed:
