@@ -45,7 +45,8 @@ verdict impossible(std::string why) {
 }
 
 question to_question(const query_options& options, mailbox recipient) {
-    question q{.recipient = std::move(recipient)};
+    question q;
+    q.recipient = std::move(recipient);
     const auto sender = parse_reverse_path(options.mailfrom);
     if (!sender) {
         throw std::invalid_argument("mailfrom: \"" + printable_utf8(options.mailfrom, 100) +
