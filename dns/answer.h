@@ -15,7 +15,7 @@
 namespace callforward::dns {
 
 enum class status {
-    found,         // at least one record
+    found,         // at least one record, though perhaps none that names a possible host
     no_data,       // the name exists, without records of this type
     no_such_name,  // NXDOMAIN
     unavailable,   // timeout, SERVFAIL, REFUSED, malformed message, CNAME loop: nothing is known
@@ -24,7 +24,7 @@ enum class status {
 
 struct mx {
     std::uint16_t preference = 0;
-    std::optional<domain> exchange;  // nothing: "." (RFC 7505), or a name that no host can have
+    std::optional<domain> exchange;  // nothing: "." (RFC 7505)
 
     bool operator==(const mx&) const = default;
 };

@@ -22,7 +22,7 @@ namespace callforward::dns {
 struct resolver_options {
     std::vector<std::string> servers;         // "127.0.0.1:53", "[::1]:53"; empty: /etc/resolv.conf
     std::chrono::milliseconds timeout{5000};  // one question, all servers and retries together
-    std::size_t cache_capacity = 20000;       // answers kept
+    std::size_t cache_capacity = 20000;       // answers kept: half of them MX, half addresses
 };
 
 class ares_resolver final : public resolver {
@@ -37,7 +37,8 @@ public:
 
 private:
     class implementation;
-    std::unique_ptr<implementation> implementation_;
+    // Shared with the questions under way, which end a moment after it, unavailable.
+    std::shared_ptr<implementation> implementation_;
 };
 
 }  // namespace callforward::dns

@@ -1,0 +1,283 @@
+#include "dns/ares_resolver.h"
+
+#include "dns/answer_cache.h"
+#include "dns/exchange.h"
+#include "dns/message.h"
+
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace callforward::dns {
+
+namespace {
+
+using steady = std::chrono::steady_clock;
+
+// Messages asked for one question: a CNAME chain that is spread over more is not followed to its
+// end.
+constexpr int max_messages = 12;
+
+template <class Record>
+answer<Record> nothing_known(const domain& asked, std::string why) {
+    answer<Record> out;
+    out.canonical = asked.name();
+    out.why = std::move(why);
+    return out;
+}
+
+template <class Record>
+reading<Record> read(const std::vector<std::uint8_t>& untrusted,
+                     const domain& asked,
+                     record_type type);
+template <>
+reading<mx> read(const std::vector<std::uint8_t>& untrusted, const domain& asked, record_type) {
+    return read_mail_exchangers(untrusted, asked);
+}
+template <>
+reading<ip_address> read(const std::vector<std::uint8_t>& untrusted,
+                         const domain& asked,
+                         record_type type) {
+    return read_addresses(untrusted, asked, type);
+}
+
+bool is_localhost(const domain& name) {
+    return name.name() == "localhost" || name.name().ends_with(".localhost");
+}
+
+// RFC 6761 section 6.3: never a question for a server.
+answer<ip_address> localhost(const domain& name) {
+    answer<ip_address> out;
+    out.status = status::found;
+    ip_address::bytes_v6 one{};
+    one.back() = 1;
+    out.records = {ip_address(ip_address::bytes_v4{127, 0, 0, 1}), ip_address(one)};
+    out.canonical = name.name();
+    return out;
+}
+
+answer<ip_address> merge_found(answer<ip_address> v4, answer<ip_address> v6) {
+    if (v6.status != status::found) return v4;
+    if (v4.status != status::found) return v6;
+    for (const ip_address& address : v6.records)
+        if (std::find(v4.records.begin(), v4.records.end(), address) == v4.records.end())
+            v4.records.push_back(address);
+    v4.ttl = std::min(v4.ttl, v6.ttl);
+    v4.secure = v4.secure && v6.secure;
+    return v4;
+}
+
+// See resolver.h for the order of precedence. A name without one type and "without existing" by the
+// other exists.
+answer<ip_address> merge(answer<ip_address> v4, answer<ip_address> v6) {
+    if (v4.status == status::found || v6.status == status::found)
+        return merge_found(std::move(v4), std::move(v6));
+    if (v4.status == status::unavailable) return v4;
+    if (v6.status == status::unavailable) return v6;
+    answer<ip_address> out = v4.status == status::no_data ? v4 : v6;
+    out.ttl = std::min(v4.ttl, v6.ttl);
+    out.secure = v4.secure && v6.secure;
+    return out;
+}
+
+// A question being asked. Shared by the one who asks and all who wait.
+template <class Record>
+struct pending {
+    explicit pending(const asio::any_io_executor& executor)
+        : answered(executor, steady::time_point::max()) {}
+
+    asio::steady_timer answered;  // cancelled when it is
+    std::optional<answer<Record>> what;
+};
+
+template <class Record>
+using shared_pending = std::shared_ptr<pending<Record>>;
+
+// All questions of one type: those answered, and those under way.
+template <class Record>
+struct question_table {
+    question_table(record_type t, std::size_t capacity) : type(t), answered(capacity) {}
+
+    record_type type;
+    answer_cache<Record> answered;
+    std::map<std::string, shared_pending<Record>> under_way;
+};
+
+// A question is under way as long as the coroutine that asks it, even when the event loop destroys
+// that unfinished.
+template <class Record>
+class under_way_entry {
+public:
+    under_way_entry(question_table<Record>& table,
+                    const domain& name,
+                    const shared_pending<Record>& question)
+        : table_(table), name_(name.name()) {
+        table_.under_way.emplace(name_, question);
+    }
+    under_way_entry(const under_way_entry&) = delete;
+    under_way_entry& operator=(const under_way_entry&) = delete;
+    ~under_way_entry() { table_.under_way.erase(name_); }
+
+private:
+    question_table<Record>& table_;
+    std::string name_;
+};
+
+template <class Record>
+using unique_entry = std::unique_ptr<under_way_entry<Record>>;
+
+}  // namespace
+
+class ares_resolver::implementation {
+public:
+    using shared = std::shared_ptr<implementation>;
+
+    implementation(asio::any_io_executor executor, const resolver_options& options)
+        : wire_(std::move(executor), options.servers),
+          timeout_(options.timeout),
+          mail_(record_type::mx, options.cache_capacity / 2),
+          v4_(record_type::a, options.cache_capacity / 4),
+          v6_(record_type::aaaa, options.cache_capacity / 4) {}
+
+    // Static, with a share of their own: the resolver may be gone before they end.
+    static asio::awaitable<answer<mx>> mail_exchangers(shared self, domain of);
+    static asio::awaitable<answer<ip_address>> addresses(shared self, domain of);
+
+    void stop() { wire_.stop(); }
+
+private:
+    template <class Record>
+    static shared_pending<Record> ask(const shared& self,
+                                      question_table<Record>& table,
+                                      const domain& name);
+    template <class Record>
+    static asio::awaitable<answer<Record>> wait_for(shared_pending<Record> question, domain name);
+    template <class Record>
+    static asio::awaitable<void> look_up(shared self,
+                                         question_table<Record>& table,
+                                         domain name,
+                                         shared_pending<Record> question,
+                                         unique_entry<Record> entry);
+    template <class Record>
+    asio::awaitable<answer<Record>> follow(domain name, record_type type);
+
+    transport wire_;
+    std::chrono::milliseconds timeout_;
+    question_table<mx> mail_;
+    question_table<ip_address> v4_;
+    question_table<ip_address> v6_;
+};
+
+template <class Record>
+shared_pending<Record> ares_resolver::implementation::ask(const shared& self,
+                                                          question_table<Record>& table,
+                                                          const domain& name) {
+    if (const auto at = table.under_way.find(name.name()); at != table.under_way.end())
+        return at->second;
+    auto question = std::make_shared<pending<Record>>(self->wire_.executor());
+    question->what = table.answered.find(name.name(), steady::now());
+    if (question->what) return question;
+    auto entry = std::make_unique<under_way_entry<Record>>(table, name, question);
+    // On its own, so that it goes on for the others when the one who asked first loses patience.
+    asio::co_spawn(self->wire_.executor(),
+                   look_up<Record>(self, table, name, question, std::move(entry)),
+                   asio::detached);
+    return question;
+}
+
+template <class Record>
+asio::awaitable<answer<Record>> ares_resolver::implementation::wait_for(
+    shared_pending<Record> question, domain name) {
+    asio::error_code cancelled;
+    if (!question->what)
+        co_await question->answered.async_wait(
+            asio::redirect_error(asio::use_awaitable, cancelled));
+    if (!question->what) co_return nothing_known<Record>(name, "cancelled");
+    co_return *question->what;
+}
+
+template <class Record>
+asio::awaitable<void> ares_resolver::implementation::look_up(shared self,
+                                                             question_table<Record>& table,
+                                                             domain name,
+                                                             shared_pending<Record> question,
+                                                             unique_entry<Record>) {
+    answer<Record> what;
+    try {
+        what = co_await self->follow<Record>(name, table.type);
+        table.answered.keep(name.name(), what, steady::now());
+    } catch (const std::exception& e) {
+        what = nothing_known<Record>(name, e.what());
+    }
+    question->what = std::move(what);
+    question->answered.cancel();
+}
+
+// Asks, and asks again for the target of a CNAME that came without it (RFC 1034 section 3.6.2).
+template <class Record>
+asio::awaitable<answer<Record>> ares_resolver::implementation::follow(domain name,
+                                                                      record_type type) {
+    const steady::time_point deadline = steady::now() + timeout_;
+    domain current = name;
+    std::set<std::string> asked;
+    std::chrono::seconds ttl = std::chrono::seconds::max();
+    bool secure = true;
+    for (int messages = 0; messages < max_messages; ++messages) {
+        if (!asked.insert(current.name()).second)
+            co_return nothing_known<Record>(name, "CNAME loop");
+        const wire_reply reply = co_await wire_.ask(current, type, deadline);
+        if (reply.message.empty()) co_return nothing_known<Record>(name, reply.why);
+        reading<Record> read_so_far = read<Record>(reply.message, current, type);
+        ttl = std::min(ttl, read_so_far.answer.ttl);
+        secure = secure && read_so_far.answer.secure;
+        if (!read_so_far.ask_next) {
+            read_so_far.answer.ttl = ttl;
+            read_so_far.answer.secure = secure;
+            co_return read_so_far.answer;
+        }
+        current = *read_so_far.ask_next;
+    }
+    co_return nothing_known<Record>(name, "too many CNAMEs");
+}
+
+asio::awaitable<answer<mx>> ares_resolver::implementation::mail_exchangers(shared self, domain of) {
+    shared_pending<mx> question = ask(self, self->mail_, of);
+    answer<mx> out = co_await wait_for<mx>(question, of);
+    co_return out;
+}
+
+asio::awaitable<answer<ip_address>> ares_resolver::implementation::addresses(shared self,
+                                                                             domain of) {
+    if (is_localhost(of)) co_return localhost(of);
+    shared_pending<ip_address> four = ask(self, self->v4_, of);
+    shared_pending<ip_address> six = ask(self, self->v6_, of);
+    answer<ip_address> v4 = co_await wait_for<ip_address>(four, of);
+    answer<ip_address> v6 = co_await wait_for<ip_address>(six, of);
+    co_return merge(std::move(v4), std::move(v6));
+}
+
+ares_resolver::ares_resolver(asio::any_io_executor executor, const resolver_options& options)
+    : implementation_(std::make_shared<implementation>(std::move(executor), options)) {}
+
+ares_resolver::~ares_resolver() {
+    implementation_->stop();
+}
+
+asio::awaitable<answer<mx>> ares_resolver::mail_exchangers(domain of) {
+    return implementation::mail_exchangers(implementation_, std::move(of));
+}
+
+asio::awaitable<answer<ip_address>> ares_resolver::addresses(domain of) {
+    return implementation::addresses(implementation_, std::move(of));
+}
+
+}  // namespace callforward::dns

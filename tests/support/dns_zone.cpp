@@ -1,0 +1,102 @@
+#include "tests/support/dns_zone.h"
+
+#include "tests/support/dns_wire.h"
+
+#include <arpa/inet.h>
+
+#include <sstream>
+#include <stdexcept>
+
+namespace callforward::test {
+
+namespace {
+
+std::vector<std::uint8_t> address_rdata(int family, const std::string& text) {
+    std::vector<std::uint8_t> out(family == AF_INET ? 4 : 16);
+    if (inet_pton(family, text.c_str(), out.data()) != 1) throw std::runtime_error("no address");
+    return out;
+}
+
+std::string word(std::istringstream& from) {
+    std::string out;
+    if (!(from >> out)) throw std::runtime_error("something is missing");
+    return out;
+}
+
+unsigned number(std::istringstream& from) {
+    return static_cast<unsigned>(std::stoul(word(from)));
+}
+
+bool is_mark(std::string_view verb) {
+    static const std::set<std::string, std::less<>> marks = {"SERVFAIL",
+                                                             "REFUSED",
+                                                             "TIMEOUT",
+                                                             "TRUNCATE",
+                                                             "GARBAGE",
+                                                             "EMPTY",
+                                                             "WRONGID",
+                                                             "WRONGQUESTION",
+                                                             "DUPLICATE",
+                                                             "UPPER",
+                                                             "NOEDNS",
+                                                             "BARE",
+                                                             "REFERRAL",
+                                                             "TCPCLOSE",
+                                                             "TCPSTALL",
+                                                             "TCPSHORT",
+                                                             "AD"};
+    return marks.contains(verb);
+}
+
+void add_line(dns_zone& zone, std::istringstream& line, const std::string& owner) {
+    dns_name& at = zone[lower_name(owner)];
+    const std::string verb = word(line);
+    dns_writer rdata;
+    if (verb == "A") {
+        at.records.push_back({dns_a, address_rdata(AF_INET, word(line)), {}});
+    } else if (verb == "AAAA") {
+        at.records.push_back({dns_aaaa, address_rdata(AF_INET6, word(line)), {}});
+    } else if (verb == "MX") {
+        rdata.u16(number(line)).name(word(line));
+        at.records.push_back({dns_mx, rdata.bytes(), {}});
+    } else if (verb == "CNAME") {
+        const std::string target = word(line);
+        at.records.push_back({dns_cname, rdata.name(target).bytes(), lower_name(target)});
+    } else if (verb == "TTL") {
+        at.ttl = number(line);
+    } else if (verb == "DELAY") {
+        at.delay_ms = static_cast<int>(number(line));
+    } else if (is_mark(verb)) {
+        at.marks.insert(verb);
+    } else {
+        throw std::runtime_error("unknown word " + verb);
+    }
+}
+
+}  // namespace
+
+std::string lower_name(std::string_view name) {
+    std::string out(name);
+    for (char& c : out)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    if (out.ends_with('.')) out.pop_back();
+    return out;
+}
+
+dns_zone parse_dns_zone(std::string_view text) {
+    dns_zone zone;
+    std::istringstream lines{std::string(text)};
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream words(line.substr(0, line.find('#')));
+        std::string owner;
+        if (!(words >> owner)) continue;
+        try {
+            add_line(zone, words, owner);
+        } catch (const std::exception& e) {
+            throw std::runtime_error("zone line \"" + line + "\": " + e.what());
+        }
+    }
+    return zone;
+}
+
+}  // namespace callforward::test

@@ -1,0 +1,55 @@
+// The records and misbehaviours of the tests' DNS server, as text lines. Pure.
+//
+//     example.test MX 10 mx1.example.test      null.test MX 0 .       a.test CNAME b.test
+//     mx1.example.test A 127.0.0.2             mx1.example.test AAAA ::1
+//     slow.test DELAY 300                      slow.test TTL 5        signed.test AD
+//
+// The other marks, each behind a name: SERVFAIL, REFUSED, TIMEOUT (no answer), TRUNCATE (TC over
+// UDP, all over TCP), GARBAGE, EMPTY (an empty UDP packet), WRONGID (a forged reply first, then the
+// right one), WRONGQUESTION (likewise), DUPLICATE, UPPER (answers in capitals), NOEDNS (FORMERR to
+// EDNS), BARE (a CNAME without its target), REFERRAL, and after truncation TCPCLOSE, TCPSTALL,
+// TCPSHORT. Blank lines and lines with # are skipped. A name not listed is NXDOMAIN; one listed
+// without the type has no data; both with an SOA.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace callforward::test {
+
+enum : std::uint16_t {
+    dns_a = 1,
+    dns_ns = 2,
+    dns_cname = 5,
+    dns_soa = 6,
+    dns_mx = 15,
+    dns_aaaa = 28,
+    dns_opt = 41
+};
+
+struct dns_record {
+    std::uint16_t type = 0;
+    std::vector<std::uint8_t> rdata;
+    std::string target;  // of a CNAME
+};
+
+struct dns_name {
+    std::vector<dns_record> records;
+    std::set<std::string, std::less<>> marks;
+    std::uint32_t ttl = 300;
+    int delay_ms = 0;
+};
+
+// Names in lower case, without trailing dot.
+using dns_zone = std::map<std::string, dns_name, std::less<>>;
+
+// Throws std::runtime_error with the line.
+[[nodiscard]] dns_zone parse_dns_zone(std::string_view text);
+
+[[nodiscard]] std::string lower_name(std::string_view name);
+
+}  // namespace callforward::test
