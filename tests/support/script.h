@@ -25,7 +25,7 @@ enum class step_kind {
     tls,          // a handshake as server
     tls_garbage,  // answer the ClientHello with bytes that are no ServerHello
     close,        // FIN, under TLS without close_notify
-    reset,        // RST
+    reset,        // RST; before the client has spoken it may see a failed connect instead
     stall,        // read on and answer nothing until the client leaves
     next,         // the following steps play on the client's next connection
 };

@@ -132,7 +132,7 @@ TEST_CASE("the server speaks TLS after STARTTLS and from the first byte") {
     auto client = f.client();
     greet(client);
     // What was sent in plain text behind STARTTLS must not be answered under TLS.
-    CHECK(ask(client, "STARTTLS\r\n").starts_with("220"));
+    CHECK(ask(client, "STARTTLS\r\nVRFY x\r\n").starts_with("220"));
     CHECK(client.connect_tls(context.get(), "mx.next.test") == stream_status::ok);
     CHECK(ask(client, "NOOP\r\n").starts_with("250"));
     CHECK(ask(client, "STARTTLS\r\n").starts_with("502"));
