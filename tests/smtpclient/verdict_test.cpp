@@ -60,44 +60,18 @@ TEST_CASE("a name is read exactly") {
 }
 
 TEST_CASE("the reasons of the contract have its names") {
-    for (const auto* name : {"accepted",
-                             "catch_all",
-                             "unknown_user",
-                             "disabled",
-                             "moved",
-                             "mailbox_full",
-                             "no_such_domain",
-                             "null_mx",
-                             "bad_address",
-                             "sender_refused",
-                             "deferred",
-                             "greylisted",
-                             "throttled",
-                             "client_refused",
-                             "auth_required",
-                             "policy",
-                             "dns_unavailable",
-                             "connect_failed",
-                             "timed_out",
-                             "disconnected",
-                             "protocol_error",
-                             "no_usable_host",
-                             "loop",
-                             "host_penalty",
-                             "overloaded",
-                             "tls_not_offered",
-                             "tls_failed",
-                             "certificate",
-                             "dane_failed",
-                             "not_in_scope",
-                             "exempt",
-                             "local",
-                             "alias",
-                             "off"}) {
+    for (const auto* name :
+         {"accepted",       "catch_all",       "unknown_user",   "disabled",       "moved",
+          "mailbox_full",   "no_such_domain",  "null_mx",        "bad_address",    "sender_refused",
+          "deferred",       "greylisted",      "throttled",      "client_refused", "auth_required",
+          "policy",         "dns_unavailable", "connect_failed", "timed_out",      "disconnected",
+          "protocol_error", "no_usable_host",  "loop",           "host_penalty",   "overloaded",
+          "smtputf8",       "tls_not_offered", "tls_failed",     "certificate",    "dane_failed",
+          "not_in_scope",   "exempt",          "local",          "alias",          "off"}) {
         CAPTURE(name);
         CHECK(parse_reason(name));
     }
-    CHECK(reason_names().size() == 34);
+    CHECK(reason_names().size() == 35);
 }
 
 TEST_CASE("classes and outcomes have names of their own") {
@@ -168,7 +142,8 @@ TEST_CASE("reasons have the class that the contract gives them") {
         reason::no_usable_host,
         reason::loop,
         reason::host_penalty,
-        reason::overloaded});
+        reason::overloaded,
+        reason::smtputf8});
     is(verdict_class::insecure,
        {reason::tls_not_offered, reason::tls_failed, reason::certificate, reason::dane_failed});
     is(verdict_class::skipped,
