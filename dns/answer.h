@@ -1,6 +1,9 @@
-// What a DNS question came to. The four statuses are kept apart everywhere, because a mail system must not take
-// "could not find out" for "does not exist" (RFC 5321 section 5.1).
+// What a DNS question came to. The four statuses are kept apart everywhere, because a mail system
+// must not take "could not find out" for "does not exist" (RFC 5321 section 5.1).
 #pragma once
+
+#include "dns/domain.h"
+#include "dns/ip.h"
 
 #include <chrono>
 #include <cstdint>
@@ -8,9 +11,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "dns/domain.h"
-#include "dns/ip.h"
 
 namespace callforward::dns {
 
@@ -32,11 +32,12 @@ struct mx {
 template <class Record>
 struct answer {
     dns::status status = dns::status::unavailable;
-    std::vector<Record> records;   // empty unless found
-    std::chrono::seconds ttl{0};   // of the answer, or of its absence (RFC 2308); 0: not to be kept
-    bool secure = false;           // the AD bit of the answer, believed or not as the resolver was told
-    std::string canonical;         // owner of the records after CNAMEs; the name asked where there were none
-    std::string why;               // for the log, when unavailable: "timeout", "SERVFAIL from 127.0.0.1", ...
+    std::vector<Record> records;  // empty unless found
+    std::chrono::seconds ttl{0};  // of the answer, or of its absence (RFC 2308); 0: not to be kept
+    bool secure = false;  // the AD bit of the answer, believed or not as the resolver was told
+    std::string
+        canonical;    // owner of the records after CNAMEs; the name asked where there were none
+    std::string why;  // for the log, when unavailable: "timeout", "SERVFAIL from 127.0.0.1", ...
 };
 
 }  // namespace callforward::dns

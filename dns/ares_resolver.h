@@ -1,19 +1,21 @@
 // The resolver on c-ares, its sockets and timers driven by one asio event loop.
 //
-// Messages are made with ares_create_query (random id, RD, AD asked for, EDNS), sent with ares_send, and parsed by
-// dns/message.h: c-ares' own MX parser drops TTLs and the AD bit. UDP first, TCP after truncation; servers in turn.
-// Answers are kept for their TTL (bounded in time and number); equal questions under way are asked once.
-// Owner and thread: made, used and destroyed on the event loop's one thread; outlives its questions.
+// Messages are made with ares_create_query (random id, RD, AD asked for, EDNS), sent with
+// ares_send, and parsed by dns/message.h: c-ares' own MX parser drops TTLs and the AD bit. UDP
+// first, TCP after truncation; servers in turn. Answers are kept for their TTL (bounded in time and
+// number); equal questions under way are asked once. Owner and thread: made, used and destroyed on
+// the event loop's one thread; outlives its questions.
 #pragma once
 
+#include "dns/resolver.h"
+
 #include <asio/any_io_executor.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "dns/resolver.h"
 
 namespace callforward::dns {
 
@@ -25,7 +27,8 @@ struct resolver_options {
 
 class ares_resolver final : public resolver {
 public:
-    // Throws std::runtime_error, with advice, when a server is not understood or c-ares cannot start.
+    // Throws std::runtime_error, with advice, when a server is not understood or c-ares cannot
+    // start.
     ares_resolver(asio::any_io_executor executor, const resolver_options& options);
     ~ares_resolver() override;
 

@@ -1,8 +1,9 @@
 // A validated domain name: what may be asked of DNS, and nothing else.
 //
-// parse() accepts any letter case, one trailing dot, and U-labels in UTF-8, which become A-labels (IDNA2008, libidn2).
-// The value is lower case, without trailing dot, at most 253 bytes in labels of 1 to 63 (RFC 1035 section 2.3.4),
-// each of letters, digits, hyphen and underscore. The root, an address, control bytes and blanks are no domain.
+// parse() accepts any letter case, one trailing dot, and U-labels in UTF-8, which become A-labels
+// (IDNA2008, libidn2). The value is lower case, without trailing dot, at most 253 bytes in labels
+// of 1 to 63 (RFC 1035 section 2.3.4), each of letters, digits, hyphen and underscore. The root, an
+// address, control bytes and blanks are no domain.
 #pragma once
 
 #include <compare>
@@ -27,7 +28,8 @@ private:
     std::string name_;
 };
 
-// True for what looks like an IPv4 address without being a usable name ("192.0.2.1", "1.2"): the last label is a number.
+// True for what looks like an IPv4 address without being a usable name ("192.0.2.1", "1.2"): the
+// last label is a number.
 [[nodiscard]] bool looks_numeric(std::string_view name);
 
 }  // namespace callforward::dns

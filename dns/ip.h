@@ -1,8 +1,9 @@
 // Internet addresses and networks as values, without asio, so that pure code can use them.
 //
-// An IPv4-mapped IPv6 address (::ffff:192.0.2.1) is turned into the IPv4 address when it is made: lists of networks
-// never need to name both. parse() takes text from configuration files, macros and peers; it never throws.
-// Forms accepted: dotted quad and RFC 4291 section 2.2 text, without brackets, zone or port.
+// An IPv4-mapped IPv6 address (::ffff:192.0.2.1) is turned into the IPv4 address when it is made:
+// lists of networks never need to name both. parse() takes text from configuration files, macros
+// and peers; it never throws. Forms accepted: dotted quad and RFC 4291 section 2.2 text, without
+// brackets, zone or port.
 #pragma once
 
 #include <array>
@@ -25,7 +26,8 @@ public:
     explicit ip_address(const bytes_v6& bytes);
 
     [[nodiscard]] static std::optional<ip_address> parse(std::string_view untrusted);
-    // As MTAs and RFC 5321 section 4.1.3 write it: an optional "IPv6:" before an IPv6 address, in any case.
+    // As MTAs and RFC 5321 section 4.1.3 write it: an optional "IPv6:" before an IPv6 address, in
+    // any case.
     [[nodiscard]] static std::optional<ip_address> parse_literal(std::string_view untrusted);
 
     [[nodiscard]] bool is_v4() const { return v4_; }

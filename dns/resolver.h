@@ -1,12 +1,14 @@
-// The resolver that the call-forward asks. One of the program's seams: the real one is ares_resolver.
+// The resolver that the call-forward asks. One of the program's seams: the real one is
+// ares_resolver.
 //
-// All coroutines run on, and complete on, the executor that the resolver was made for; they never throw because of
-// what the network did, and end by the resolver's own deadline for one question ([dns] timeout) with `unavailable`.
+// All coroutines run on, and complete on, the executor that the resolver was made for; they never
+// throw because of what the network did, and end by the resolver's own deadline for one question
+// ([dns] timeout) with `unavailable`.
 #pragma once
 
-#include <asio/awaitable.hpp>
-
 #include "dns/answer.h"
+
+#include <asio/awaitable.hpp>
 
 namespace callforward::dns {
 
@@ -19,8 +21,8 @@ public:
 
     [[nodiscard]] virtual asio::awaitable<answer<mx>> mail_exchangers(domain of) = 0;
 
-    // A and AAAA together. Found if either has records (the other may have failed: RFC 5321 needs one good address);
-    // else unavailable if either is; else no_such_name or no_data.
+    // A and AAAA together. Found if either has records (the other may have failed: RFC 5321 needs
+    // one good address); else unavailable if either is; else no_such_name or no_data.
     [[nodiscard]] virtual asio::awaitable<answer<ip_address>> addresses(domain of) = 0;
 };
 

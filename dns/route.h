@@ -1,18 +1,19 @@
 // An MX answer, turned into the hosts to try, in order (RFC 5321 section 5.1, RFC 7505). Pure.
 //
-// Equal preferences are shuffled by the seed. A host that is this host, and all that have its preference or a worse
-// one, are dropped. A null MX counts only when it is the one record; beside others it is malformed and left out.
-// At most max_hosts are returned, however many are listed. Addresses are not looked at here: see own_addresses in
-// smtpclient/call_forward.h for hosts that are ourselves under another name.
+// Equal preferences are shuffled by the seed. A host that is this host, and all that have its
+// preference or a worse one, are dropped. A null MX counts only when it is the one record; beside
+// others it is malformed and left out. At most max_hosts are returned, however many are listed.
+// Addresses are not looked at here: see own_addresses in smtpclient/call_forward.h for hosts that
+// are ourselves under another name.
 #pragma once
+
+#include "dns/answer.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
-
-#include "dns/answer.h"
 
 namespace callforward::dns {
 
@@ -45,7 +46,9 @@ struct route {
 // Lower-case domain names without trailing dot.
 using own_names = std::set<std::string, std::less<>>;
 
-[[nodiscard]] route route_mail(const domain& to, const answer<mx>& exchangers, const own_names& self,
+[[nodiscard]] route route_mail(const domain& to,
+                               const answer<mx>& exchangers,
+                               const own_names& self,
                                std::uint32_t shuffle_seed);
 
 }  // namespace callforward::dns

@@ -1,7 +1,8 @@
-// What the MTA said about one RCPT, as plain values: the door copies it before anybody else sees it.
+// What the MTA said about one RCPT, as plain values: the door copies it before anybody else sees
+// it.
 //
-// All text is untrusted: it comes from an SMTP client or from the MTA's tables, and an empty string means that the MTA
-// sent no such macro.
+// All text is untrusted: it comes from an SMTP client or from the MTA's tables, and an empty string
+// means that the MTA sent no such macro.
 #pragma once
 
 #include <string>
@@ -18,12 +19,13 @@ struct mta_identity {
 
 struct envelope {
     mta_identity mta;
-    std::string queue_id;       // {i}; Postfix has none before the first accepted RCPT
-    std::string client_address; // {client_addr}: "192.0.2.1", "IPv6:2001:db8::1"; "" when local
-    std::string client_name;    // {client_name}
-    std::string client_port;    // {client_port}
-    std::string authenticated;  // {auth_authen}
-    std::string mail;           // MAIL argv[0]: "<s@example>", as the client wrote it; {mail_addr} if MAIL was not seen
+    std::string queue_id;        // {i}; Postfix has none before the first accepted RCPT
+    std::string client_address;  // {client_addr}: "192.0.2.1", "IPv6:2001:db8::1"; "" when local
+    std::string client_name;     // {client_name}
+    std::string client_port;     // {client_port}
+    std::string authenticated;   // {auth_authen}
+    std::string mail;  // MAIL argv[0]: "<s@example>", as the client wrote it; {mail_addr} if MAIL
+                       // was not seen
     std::vector<std::string> mail_parameters;  // MAIL argv[1..]: "SIZE=1234"
     std::string rcpt;                          // RCPT argv[0]
     std::string rcpt_mailer;                   // {rcpt_mailer}

@@ -1,8 +1,11 @@
 // The whole configuration as values (INTERFACE section 2): defaults in the class, no TOML here.
 //
-// Made by milter/config.h, shared read-only by everything else; a reload makes a new one. Durations of 0 and counts
-// of 0 mean none. Lists are already expanded: "@file" entries have been read.
+// Made by milter/config.h, shared read-only by everything else; a reload makes a new one. Durations
+// of 0 and counts of 0 mean none. Lists are already expanded: "@file" entries have been read.
 #pragma once
+
+#include "dns/ip.h"
+#include "smtpclient/question.h"
 
 #include <chrono>
 #include <cstddef>
@@ -13,9 +16,6 @@
 #include <set>
 #include <string>
 #include <vector>
-
-#include "dns/ip.h"
-#include "smtpclient/question.h"
 
 namespace callforward::milter {
 
@@ -38,7 +38,8 @@ struct milter_settings {
 
 struct scope_settings {
     std::vector<list_entry> domains{{"*", "", 0}};
-    std::vector<dns::network> exempt_clients;  // default 127.0.0.0/8 and ::1: see default_settings()
+    std::vector<dns::network>
+        exempt_clients;  // default 127.0.0.0/8 and ::1: see default_settings()
     bool exempt_authenticated = true;
     std::vector<list_entry> exempt_recipients{{"postmaster", "", 0}, {"abuse", "", 0}};
     std::vector<list_entry> exempt_senders;
@@ -60,7 +61,8 @@ struct policy {
     sender_choice sender = sender_choice::original;
     std::string fixed_sender;
     // Shared with questions under way, which outlive a reload.
-    std::shared_ptr<const smtpclient::transport> transport = std::make_shared<smtpclient::transport>();
+    std::shared_ptr<const smtpclient::transport> transport =
+        std::make_shared<smtpclient::transport>();
     action on_undeliverable = action::reject;
     action on_sender_refused = action::reject;
     action on_deferred = action::tempfail;
@@ -72,7 +74,8 @@ struct policy {
     std::string fingerprint;
 };
 
-struct mailer_rule {  // [routing] mailers: MTA mailer or transport name -> how to reach what it delivers to
+struct mailer_rule {  // [routing] mailers: MTA mailer or transport name -> how to reach what it
+                      // delivers to
     bool skip = false;
     smtpclient::protocol protocol = smtpclient::protocol::smtp;
     std::uint16_t port = 0;  // 0: the policy's port, 24 for lmtp
@@ -118,7 +121,8 @@ struct settings {
     milter_settings milter;
     scope_settings scope;
     policy default_policy;
-    std::map<std::string, policy, std::less<>> domain_policies;  // "example.com", ".example.com"; lower case A-labels
+    std::map<std::string, policy, std::less<>>
+        domain_policies;  // "example.com", ".example.com"; lower case A-labels
     routing_settings routing;
     dns_settings dns;
     cache_settings cache;

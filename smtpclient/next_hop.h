@@ -5,13 +5,13 @@
 //   prefixes "smtp:", "smtps:" (TLS from the first byte), "lmtp:" (never MX), and "lmtp:unix:/path"
 #pragma once
 
+#include "dns/ip.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "dns/ip.h"
 
 namespace callforward::smtpclient {
 
@@ -34,8 +34,8 @@ struct next_hop {
 // On failure nothing, and in `error` what is wrong, for the operator.
 [[nodiscard]] std::optional<next_hop> parse_next_hop(std::string_view text, std::string& error);
 
-// "host", "host:port", "[host]", "[host]:port", addresses: the part after a prefix, which both MTAs share.
-// Brackets mean no MX look-up. A port is a number or "smtp", "submission", "smtps", "lmtp".
+// "host", "host:port", "[host]", "[host]:port", addresses: the part after a prefix, which both MTAs
+// share. Brackets mean no MX look-up. A port is a number or "smtp", "submission", "smtps", "lmtp".
 [[nodiscard]] std::optional<next_hop> parse_host_port(std::string_view text, std::string& error);
 
 }  // namespace callforward::smtpclient

@@ -1,7 +1,8 @@
 // Text from a peer, made safe to log and to repeat.
 //
-// printable(): every byte that is not printable ASCII becomes '?' (a run of line ends and tabs becomes one blank), and
-// the result is cut to `limit` bytes. printable_utf8() keeps well-formed UTF-8 beyond ASCII, for logs that may carry it.
+// printable(): every byte that is not printable ASCII becomes '?' (a run of line ends and tabs
+// becomes one blank), and the result is cut to `limit` bytes. printable_utf8() keeps well-formed
+// UTF-8 beyond ASCII, for logs that may carry it.
 #pragma once
 
 #include <cstddef>

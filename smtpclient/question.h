@@ -1,6 +1,10 @@
 // What is asked of a next hop, as plain values.
 #pragma once
 
+#include "smtpclient/classify.h"
+#include "smtpclient/mailbox.h"
+#include "smtpclient/next_hop.h"
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -9,10 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "smtpclient/classify.h"
-#include "smtpclient/mailbox.h"
-#include "smtpclient/next_hop.h"
 
 namespace callforward::smtpclient {
 
@@ -24,9 +24,10 @@ enum class tls_level { none, may, encrypt, dane, dane_only, fingerprint, verify,
 
 enum class tls_version { tls1_0, tls1_1, tls1_2, tls1_3 };
 
-struct transport {  // how to speak, from the policy of a domain; the defaults are INTERFACE section 2's
-    std::string helo;                                 // "": the caller's own host name
-    std::uint16_t port = 25;                          // for hops without one
+struct transport {  // how to speak, from the policy of a domain; the defaults are INTERFACE section
+                    // 2's
+    std::string helo;         // "": the caller's own host name
+    std::uint16_t port = 25;  // for hops without one
     tls_level tls = tls_level::may;
     tls_version tls_min = tls_version::tls1_2;
     std::chrono::milliseconds timeout{60000};         // the whole call-forward
@@ -35,7 +36,8 @@ struct transport {  // how to speak, from the policy of a domain; the defaults a
     std::vector<classify_rule> rules;
 };
 
-struct mail_parameters {  // of the client's MAIL command, sent on only where the next hop offers the extension
+struct mail_parameters {  // of the client's MAIL command, sent on only where the next hop offers
+                          // the extension
     std::optional<std::uint64_t> size;  // RFC 1870
     std::string body;                   // RFC 6152, 3030: "7BIT", "8BITMIME", "BINARYMIME" or ""
     bool smtputf8 = false;              // RFC 6531
@@ -51,8 +53,8 @@ struct destination {
     bool operator==(const destination&) const = default;
 };
 
-// Called with each line of the dialogue, without line end, secrets masked: 'C' what we say, 'S' what the next hop
-// says (untrusted), '*' what happens beside the conversation (connect, TLS).
+// Called with each line of the dialogue, without line end, secrets masked: 'C' what we say, 'S'
+// what the next hop says (untrusted), '*' what happens beside the conversation (connect, TLS).
 using trace = std::function<void(char side, std::string_view line)>;
 
 struct question {
@@ -61,7 +63,8 @@ struct question {
     mailbox recipient;
     mail_parameters parameters;
     destination to;
-    // Shared with the policy it comes from, which a reload may drop while the question is under way.
+    // Shared with the policy it comes from, which a reload may drop while the question is under
+    // way.
     std::shared_ptr<const transport> by;
     std::string helo;  // used when by->helo is ""
     std::chrono::steady_clock::time_point deadline;

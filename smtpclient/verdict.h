@@ -1,17 +1,19 @@
-// What a call-forward came to, in the field's words. A value; never an exception, never a bare bool.
+// What a call-forward came to, in the field's words. A value; never an exception, never a bare
+// bool.
 //
-// Three outcomes; class and reason say which action follows, stage and reply are the evidence. The most important line
-// of the program is kept here: only a reply to RCPT (or DATA), the absence of the domain, or an impossible address may
-// make a verdict undeliverable. classify.h and call_forward.h make verdicts; nothing else invents one.
+// Three outcomes; class and reason say which action follows, stage and reply are the evidence. The
+// most important line of the program is kept here: only a reply to RCPT (or DATA), the absence of
+// the domain, or an impossible address may make a verdict undeliverable. classify.h and
+// call_forward.h make verdicts; nothing else invents one.
 #pragma once
+
+#include "smtpclient/reply.h"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "smtpclient/reply.h"
 
 namespace callforward::smtpclient {
 
@@ -29,18 +31,58 @@ enum class verdict_class {
 };
 
 enum class reason {
-    accepted, catch_all,
-    unknown_user, disabled, moved, mailbox_full, no_such_domain, null_mx, bad_address,
+    accepted,
+    catch_all,
+    unknown_user,
+    disabled,
+    moved,
+    mailbox_full,
+    no_such_domain,
+    null_mx,
+    bad_address,
     sender_refused,
-    deferred, greylisted, throttled,
-    client_refused, auth_required, policy,
-    dns_unavailable, connect_failed, timed_out, disconnected, protocol_error, no_usable_host, loop, host_penalty,
+    deferred,
+    greylisted,
+    throttled,
+    client_refused,
+    auth_required,
+    policy,
+    dns_unavailable,
+    connect_failed,
+    timed_out,
+    disconnected,
+    protocol_error,
+    no_usable_host,
+    loop,
+    host_penalty,
     overloaded,
-    tls_not_offered, tls_failed, certificate, dane_failed,
-    not_in_scope, exempt, local, alias, off,
+    smtputf8,  // an address that only RFC 6531 can carry, to a host without it
+    tls_not_offered,
+    tls_failed,
+    certificate,
+    dane_failed,
+    not_in_scope,
+    exempt,
+    local,
+    alias,
+    off,
 };
 
-enum class stage { none, route, connect, greeting, ehlo, helo, starttls, handshake, auth, xclient, mail, rcpt, data };
+enum class stage {
+    none,
+    route,
+    connect,
+    greeting,
+    ehlo,
+    helo,
+    starttls,
+    handshake,
+    auth,
+    xclient,
+    mail,
+    rcpt,
+    data
+};
 
 [[nodiscard]] std::string_view to_string(outcome o);
 [[nodiscard]] std::string_view to_string(verdict_class c);
@@ -58,7 +100,8 @@ struct finding {  // the verdict's core, as the classification table gives it
 
     bool operator==(const finding&) const = default;
 };
-// The class a reason has when it says all (mailbox_full, deferred and sender_refused have two: see classify.h).
+// The class a reason has when it says all (mailbox_full, deferred and sender_refused have two: see
+// classify.h).
 [[nodiscard]] verdict_class usual_class(reason r);
 
 struct tls_summary {
@@ -77,13 +120,15 @@ struct verdict {
     std::string address;                     // the one connected to; "" if none was
     std::uint16_t port = 0;
     std::optional<tls_summary> tls;
-    std::vector<std::string> next_hop_names;  // all names and addresses seen on the way: not told to clients
-    std::vector<std::string> mx;              // hosts in the order they would be tried, when MX was looked up
+    std::vector<std::string>
+        next_hop_names;           // all names and addresses seen on the way: not told to clients
+    std::vector<std::string> mx;  // hosts in the order they would be tried, when MX was looked up
 
     [[nodiscard]] smtpclient::outcome outcome() const;
 };
 
-// True when another sender would have got the same answer (2xx, 5.1.x about the recipient, 5.2.1, no such domain).
+// True when another sender would have got the same answer (2xx, 5.1.x about the recipient, 5.2.1,
+// no such domain).
 [[nodiscard]] bool about_recipient_alone(const verdict& v);
 
 }  // namespace callforward::smtpclient

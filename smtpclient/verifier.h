@@ -1,13 +1,13 @@
 // The seam between those who ask (milter, tool, library) and the call-forward.
 //
-// verify() completes by q.deadline, never throws because of what a network or peer did, and runs on the event loop
-// that the implementation was made for.
+// verify() completes by q.deadline, never throws because of what a network or peer did, and runs on
+// the event loop that the implementation was made for.
 #pragma once
-
-#include <asio/awaitable.hpp>
 
 #include "smtpclient/question.h"
 #include "smtpclient/verdict.h"
+
+#include <asio/awaitable.hpp>
 
 namespace callforward::smtpclient {
 

@@ -1,0 +1,53 @@
+// The door: libmilter, and nothing of it outside this room.
+//
+// RCPT only: CONNECT, HELO and everything after RCPT are switched off where the MTA lets us, MAIL
+// comes without a reply, and all macros are asked for at RCPT (smfi_setsymlist), so that a
+// recipient costs one round trip and the MTA needs no setting. Each RCPT is copied into a plain
+// envelope and given to the handler on libmilter's thread, which may block; whatever the handler
+// throws becomes a tempfail and a log line. libmilter keeps process-wide state: one door per
+// process, run() once.
+#pragma once
+
+#include "milter/decision.h"
+#include "milter/envelope.h"
+#include "milter/settings.h"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <string>
+
+namespace callforward::milter {
+
+// Tells the MTA that an answer is still being worked on; false when the MTA has gone. Only for
+// Postfix.
+using keep_waiting = std::function<bool()>;
+using recipient_handler = std::function<decision(const envelope&, const keep_waiting&)>;
+
+class door {
+public:
+    explicit door(recipient_handler handler);
+    ~door();
+    door(const door&) = delete;
+    door& operator=(const door&) = delete;
+
+    // Listens. Throws std::runtime_error, with what to do, when the socket can not be had: a stale
+    // unix socket is replaced, one that somebody answers at, or anything that is no socket, is left
+    // alone.
+    void open(const milter_settings& settings);
+    // Serves until libmilter gives up; the process' signals are signals.h's. True when it ended in
+    // order.
+    [[nodiscard]] bool run();
+    // Waits until no RCPT is being answered, at most so long. Thread: any.
+    void wait_until_idle(std::chrono::milliseconds at_most) const;
+    // Removes the unix socket, if that is what open() made.
+    void remove_socket() const;
+
+private:
+    class callbacks;
+    recipient_handler handler_;
+    std::string socket_path_;
+    mutable std::atomic<int> busy_{0};
+};
+
+}  // namespace callforward::milter

@@ -1,0 +1,122 @@
+#include "milter/listening_socket.h"
+
+#include <grp.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <system_error>
+
+namespace callforward::milter {
+
+namespace {
+
+std::string reason_of(int error) {
+    return std::generic_category().message(error);
+}
+
+[[noreturn]] void cannot_listen(const std::string& socket, const std::string& why) {
+    throw std::runtime_error("cannot listen on " + socket + ": " + why);
+}
+
+class descriptor {
+public:
+    explicit descriptor(int number) : number_(number) {}
+    ~descriptor() {
+        if (number_ >= 0) ::close(number_);
+    }
+    descriptor(const descriptor&) = delete;
+    descriptor& operator=(const descriptor&) = delete;
+    [[nodiscard]] int get() const { return number_; }
+
+private:
+    int number_;
+};
+
+void make_room_for_path(const std::string& socket, const std::string& path) {
+    sockaddr_un address{};
+    if (path.size() >= sizeof address.sun_path) cannot_listen(socket, "the path is too long");
+    struct stat there {};
+    if (lstat(path.c_str(), &there) != 0) {
+        if (errno == ENOENT) return;
+        cannot_listen(socket, reason_of(errno));
+    }
+    if (!S_ISSOCK(there.st_mode)) {
+        cannot_listen(socket,
+                      "something is there that is no socket; move it away or choose another path");
+    }
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    const descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+    if (connect(probe.get(), generic, sizeof address) == 0) {
+        cannot_listen(socket, "another process is listening there; stop it first");
+    }
+    if (errno != ECONNREFUSED) cannot_listen(socket, reason_of(errno));
+    if (unlink(path.c_str()) != 0) {
+        cannot_listen(socket, "a stale socket cannot be removed: " + reason_of(errno));
+    }
+}
+
+// Binds for a moment, for the sake of the error message.
+void make_room_for_address(const std::string& socket, int family, const std::string& rest) {
+    const auto at = rest.find('@');
+    const std::string port = rest.substr(0, at);
+    const std::string host = at == std::string::npos ? std::string{} : rest.substr(at + 1);
+    addrinfo hints{};
+    hints.ai_family = family;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_PASSIVE;
+    addrinfo* list = nullptr;
+    const int result =
+        getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &list);
+    if (result != 0) cannot_listen(socket, gai_strerror(result));
+    const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(list, freeaddrinfo);
+    const descriptor probe(::socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int yes = 1;
+    setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (probe.get() < 0 || bind(probe.get(), list->ai_addr, list->ai_addrlen) != 0) {
+        const std::string hint = errno == EADDRINUSE ? "; another process is listening there" : "";
+        cannot_listen(socket, reason_of(errno) + hint);
+    }
+}
+
+}  // namespace
+
+std::string unix_socket_path(const std::string& socket) {
+    for (const std::string_view prefix : {"unix:", "local:"}) {
+        if (socket.starts_with(prefix)) return socket.substr(prefix.size());
+    }
+    return {};
+}
+
+void make_room_for(const std::string& socket) {
+    const std::string path = unix_socket_path(socket);
+    if (!path.empty()) {
+        make_room_for_path(socket, path);
+    } else if (socket.starts_with("inet:")) {
+        make_room_for_address(socket, AF_INET, socket.substr(5));
+    } else if (socket.starts_with("inet6:")) {
+        make_room_for_address(socket, AF_INET6, socket.substr(6));
+    }
+}
+
+void give_to_group(const std::string& path, const std::string& group) {
+    if (group.empty()) return;
+    const struct group* const entry = getgrnam(group.c_str());  // start-up: one thread
+    if (entry == nullptr) {
+        throw std::runtime_error("[milter] socket_group: there is no group \"" + group + '"');
+    }
+    if (chown(path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0) {
+        throw std::runtime_error("cannot give " + path + " to group " + group + ": " +
+                                 reason_of(errno));
+    }
+}
+
+}  // namespace callforward::milter

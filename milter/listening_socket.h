@@ -1,0 +1,19 @@
+// The milter socket before libmilter has it: what is in its way, and who may use it.
+//
+// libmilter says why it can not listen only to syslog, and takes a unix socket away from a process
+// that answers there; so both are looked at first. Errors are std::runtime_error, one sentence for
+// the operator. Start-up only.
+#pragma once
+
+#include <string>
+
+namespace callforward::milter {
+
+// The path of "unix:/path" or "local:/path"; "" for other kinds.
+[[nodiscard]] std::string unix_socket_path(const std::string& socket);
+// Removes a stale unix socket; throws when the address is in use, no socket, or can not be had.
+void make_room_for(const std::string& socket);
+// Nothing when group is "".
+void give_to_group(const std::string& path, const std::string& group);
+
+}  // namespace callforward::milter

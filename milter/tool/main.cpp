@@ -1,0 +1,121 @@
+// The operator's tool.
+#include "milter/tool/query_command.h"
+#include "milter/version.h"
+#include "smtpclient/printable.h"
+
+#include <CLI/CLI.hpp>
+#include <sysexits.h>
+
+#include <array>
+#include <csignal>
+#include <iostream>
+#include <string>
+
+namespace {
+
+using namespace callforward;
+
+constexpr std::array later_commands{"explain", "status", "hosts", "cache", "reload"};
+
+struct query_arguments {
+    smtpclient::query_options options;
+    double timeout_seconds = 60;
+    std::string tls = "may";
+    bool json = false;
+    bool verbose = false;
+};
+
+void add_query(CLI::App& app, query_arguments& arguments) {
+    auto* const command = app.add_subcommand(
+        "query", "Ask the server that would get the mail whether it takes this recipient");
+    auto& options = arguments.options;
+    command->add_option("--rcptto", options.rcptto, "Recipient to ask about")->required();
+    command->add_option("--mailfrom", options.mailfrom, "Sender; the null sender if not given");
+    command->add_option("--host",
+                        options.host,
+                        "Server: host (its MX), [host] or address (as it is), or unix:/path "
+                        "(LMTP); the MX of the recipient's domain if not given");
+    command->add_option("--port", options.port, "Port; 25, or 24 for LMTP, if not given")
+        ->check(CLI::Range(1, 65535));
+    command
+        ->add_option("--timeout", arguments.timeout_seconds, "Bound on the whole call in seconds")
+        ->capture_default_str()
+        ->check(CLI::Range(0.001, 86400.0));
+    command->add_option("--helo", options.helo, "Name to say in EHLO; this host's if not given");
+    command->add_flag("--lmtp", options.lmtp, "Speak LMTP (RFC 2033)");
+    command->add_option("--tls", arguments.tls, "none, may or encrypt")->capture_default_str();
+    command->add_flag("--json", arguments.json, "Print one JSON object");
+    command->add_flag(
+        "-v,--verbose", arguments.verbose, "Print the dialogue to stderr as it happens");
+}
+
+int usage(const std::string& message) {
+    std::cerr << "callforward: " << message << '\n';
+    return EX_USAGE;
+}
+
+int run_query(query_arguments& arguments) {
+    auto& options = arguments.options;
+    const auto level = smtpclient::parse_tls_level(arguments.tls);
+    if (!level) {
+        return usage("--tls: \"" + smtpclient::printable(arguments.tls, 100) +
+                     "\" is no TLS level; use none, may or encrypt");
+    }
+    if (*level != smtpclient::tls_level::none && *level != smtpclient::tls_level::may &&
+        *level != smtpclient::tls_level::encrypt) {
+        return usage("--tls " + arguments.tls + " is not yet available in this release");
+    }
+    options.tls = *level;
+    options.timeout =
+        std::chrono::milliseconds(static_cast<long>(arguments.timeout_seconds * 1000));
+    if (arguments.verbose) {
+        options.trace = [](char side, std::string_view line) {
+            std::cerr << side << ": " << smtpclient::printable_utf8(line) << '\n';
+        };
+    }
+    try {
+        const auto result = smtpclient::query(options);
+        std::cout << (arguments.json ? tool::to_json(options, result)
+                                     : tool::to_text(options, result))
+                  << '\n';
+        return tool::exit_code(result.verdict);
+    } catch (const std::invalid_argument& e) {
+        return usage(e.what());
+    }
+}
+
+int run(int argc, char** argv) {
+    CLI::App app("Verify mail recipients at the server that would get the mail.");
+    app.set_version_flag("--version", std::string("callforward ") + version);
+    app.require_subcommand(1);
+    query_arguments query;
+    add_query(app, query);
+    for (const char* const name : later_commands) {
+        app.add_subcommand(name, "Not yet available in this release")
+            ->allow_extras()
+            ->group("Not yet available");
+    }
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& e) {
+        return app.exit(e);
+    } catch (const CLI::ParseError& e) {
+        app.exit(e);
+        return EX_USAGE;
+    }
+    if (app.got_subcommand("query")) return run_query(query);
+    return usage(app.get_subcommands().front()->get_name() +
+                 " is not yet available in this release");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    try {
+        return run(argc, argv);
+    } catch (const std::exception& e) {
+        std::cerr << "callforward: " << e.what() << '\n';
+        return EX_SOFTWARE;
+    }
+}

@@ -1,0 +1,61 @@
+// The call-forward itself: one question, asked of the hosts of its route until one of them answers.
+//
+// Hosts are tried in order; the next after a connect error, a timeout, 421, a 4xx, a broken
+// session, or a refusal of us before MAIL; never after a 2xx or 5xx to MAIL or RCPT. When none
+// answers, the verdict is the one of the host that the conversation got furthest with. At most 20
+// connections and 25 hosts are tried for one question. Undeliverable comes only from classify() at
+// RCPT, or from DNS: the domain does not exist, or has a null MX. Owner and thread: one event loop
+// thread; must outlive its questions.
+#pragma once
+
+#include "dns/ip.h"
+#include "dns/resolver.h"
+#include "dns/route.h"
+#include "smtpclient/connection.h"
+#include "smtpclient/verifier.h"
+
+#include <asio/any_io_executor.hpp>
+
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <vector>
+
+namespace callforward::smtpclient {
+
+struct reach {  // whom a call-forward may contact ([routing])
+    std::vector<dns::network>
+        deny;  // where a name or MX may not lead; literals of a route are exempt
+    dns::own_names my_names;
+    std::set<dns::ip_address> my_addresses;
+};
+// This host's name and the addresses of its interfaces, without loopback, which [routing] deny
+// covers.
+[[nodiscard]] reach this_host();
+// [routing] deny as it is by default: networks that no mail host on the Internet has.
+[[nodiscard]] std::vector<dns::network> default_deny();
+
+class call_forward final : public verifier {
+public:
+    // The resolver must outlive it.
+    call_forward(asio::any_io_executor executor, dns::resolver& resolver, reach r);
+    ~call_forward() override;
+
+    [[nodiscard]] asio::awaitable<verdict> verify(question q) override;
+    // For the questions that begin from now on.
+    void set_reach(reach r);
+
+private:
+    class journey;
+
+    [[nodiscard]] tls_context& context_for(tls_version least);
+
+    asio::any_io_executor executor_;
+    dns::resolver& resolver_;
+    std::shared_ptr<const reach> reach_;  // shared with questions under way, which outlive a reload
+    std::map<tls_version, std::unique_ptr<tls_context>> contexts_;
+    std::minstd_rand random_;
+};
+
+}  // namespace callforward::smtpclient

@@ -1,0 +1,45 @@
+// Connecting to one host that may have many addresses: both families raced (RFC 8305).
+//
+// The next address is tried when the one before has failed, or has not answered within 250 ms; the
+// first to connect wins and the others are closed. Addresses come in the order given, families
+// alternating. Ends by `deadline`, or when the last address has had `patience`.
+#pragma once
+
+#include "dns/ip.h"
+#include "smtpclient/connection.h"
+
+#include <asio/awaitable.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace callforward::smtpclient {
+
+struct endpoint {
+    std::optional<dns::ip_address> address;
+    std::uint16_t port = 0;
+    std::string socket_path;  // instead of an address
+
+    [[nodiscard]] std::string text() const;
+};
+
+struct connected {
+    std::optional<stream_socket> socket;  // nothing when none could be connected
+    std::size_t which = 0;                // index of the winner
+    std::vector<std::size_t> failed;      // indices that refused or were given up
+    bool timed_out = false;               // of the last failure
+    std::string why;                      // for the log, when none could be connected
+};
+
+// Alternates the families, the first address' family first.
+[[nodiscard]] std::vector<dns::ip_address> interleave(
+    const std::vector<dns::ip_address>& addresses);
+
+[[nodiscard]] asio::awaitable<connected> connect_any(std::vector<endpoint> candidates,
+                                                     std::chrono::milliseconds patience,
+                                                     steady_time deadline);
+
+}  // namespace callforward::smtpclient

@@ -1,0 +1,92 @@
+// One byte stream to a next hop: TCP or a unix socket, in clear or under TLS. The only file that
+// knows asio's TLS.
+//
+// Every operation takes a deadline, ends by it, and reports a failure as a value: nothing throws
+// because of a peer. After any failure the connection is of no further use. Replies come through
+// reply_parser, so what a peer can make us keep is bounded; has_unread() tells of bytes beyond the
+// replies asked for, after which nothing may be believed. Owner and thread: one event loop thread;
+// the connection outlives each operation it has begun.
+#pragma once
+
+#include "smtpclient/question.h"
+#include "smtpclient/reply.h"
+#include "smtpclient/verdict.h"
+#include "smtpclient/watchdog.h"
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/generic/stream_protocol.hpp>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <variant>
+
+namespace callforward::smtpclient {
+
+using stream_socket = asio::generic::stream_protocol::socket;
+using steady_time = std::chrono::steady_clock::time_point;
+
+struct io_failure {
+    smtpclient::reason reason =
+        reason::disconnected;  // timed_out, disconnected, protocol_error, tls_failed
+    std::string why;           // printable
+};
+
+// A TLS client context for one policy; shared by the connections made with it, one thread.
+class tls_context {
+public:
+    explicit tls_context(tls_version least);
+    ~tls_context();
+    tls_context(const tls_context&) = delete;
+    tls_context& operator=(const tls_context&) = delete;
+
+private:
+    friend class connection;
+    class implementation;
+    std::unique_ptr<implementation> implementation_;
+};
+
+class connection {
+public:
+    connection(stream_socket connected, smtpclient::trace observer);
+    ~connection();
+    connection(const connection&) = delete;
+    connection& operator=(const connection&) = delete;
+
+    [[nodiscard]] asio::awaitable<std::optional<io_failure>> write(std::string bytes,
+                                                                   steady_time deadline);
+    [[nodiscard]] asio::awaitable<std::variant<reply, io_failure>> read_reply(steady_time deadline);
+    // server_name: for SNI; "" when the next hop has no name. The context must outlive the
+    // connection.
+    [[nodiscard]] asio::awaitable<std::optional<io_failure>> handshake(tls_context& context,
+                                                                       std::string server_name,
+                                                                       steady_time deadline);
+    // Bytes already here that no reply asked for explains.
+    [[nodiscard]] bool has_unread() const { return !unread_.empty(); }
+    [[nodiscard]] const std::optional<tls_summary>& tls() const { return tls_; }
+    [[nodiscard]] asio::any_io_executor executor() { return socket_.get_executor(); }
+    // Says QUIT, waits a moment for the goodbye so that the next hop does not log a lost
+    // connection, and closes.
+    [[nodiscard]] asio::awaitable<void> quit();
+
+private:
+    class tls_stream;
+
+    asio::awaitable<std::optional<io_failure>> read_some(steady_time deadline);
+    [[nodiscard]] std::optional<io_failure> failure_of(const std::error_code& ec) const;
+    void tell(char side, std::string_view lines) const;
+
+    stream_socket socket_;
+    watchdog watchdog_;
+    std::unique_ptr<tls_stream> tls_stream_;  // nothing while in clear
+    std::optional<tls_summary> tls_;
+    smtpclient::trace trace_;
+    std::string unread_;
+    reply_parser parser_;
+};
+
+}  // namespace callforward::smtpclient

@@ -1,0 +1,206 @@
+#include "smtpclient/dialogue.h"
+
+#include "smtpclient/printable.h"
+
+#include <algorithm>
+
+namespace callforward::smtpclient {
+
+namespace {
+
+bool is_ascii(std::string_view text) {
+    return std::none_of(
+        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+}
+
+// The address as this next hop can take it; nothing when only SMTPUTF8 could carry it.
+std::optional<std::string> on_the_wire(const mailbox& address, const extensions& offered) {
+    if (is_ascii(address.domain_part()) && address.local_part_is_ascii()) return address.address();
+    if (offered.smtputf8) return address.address();
+    if (!address.local_part_is_ascii()) return std::nullopt;
+    return address.local_part() + '@' + address.domain()->name();  // a literal is ASCII
+}
+
+conclusion needs_smtputf8(stage at) {
+    return {{verdict_class::unreachable, reason::smtputf8},
+            at,
+            std::nullopt,
+            "the address needs SMTPUTF8, which the next hop does not offer"};
+}
+
+}  // namespace
+
+opening::opening(options o) : options_(std::move(o)) {}
+
+step opening::start() {
+    if (options_.protocol != protocol::smtps) return send{"", 1};
+    stage_ = stage::handshake;
+    return start_tls{};
+}
+
+step opening::on_handshake() {
+    secured_ = true;
+    if (options_.protocol == protocol::smtps && stage_ == stage::handshake) {
+        stage_ = stage::greeting;
+        return send{"", 1};
+    }
+    return greet();  // RFC 3207 section 4.2: all that was learned in clear is forgotten
+}
+
+step opening::greet() {
+    offered_ = {};
+    stage_ = stage::ehlo;
+    const std::string verb = options_.protocol == protocol::lmtp ? "LHLO " : "EHLO ";
+    return send{verb + options_.helo + "\r\n", 1};
+}
+
+// RFC 5321 section 4.2: the first word of both replies is the host's domain.
+void opening::note_name(const reply& r) {
+    const std::string_view line = r.lines.front();
+    const auto name = dns::domain::parse(line.substr(0, line.find(' ')));
+    if (name && name->name().find('.') != std::string::npos) peer_names_.push_back(name->name());
+}
+
+step opening::on_reply(const reply& r) {
+    if (stage_ == stage::greeting || stage_ == stage::ehlo || stage_ == stage::helo) note_name(r);
+    switch (stage_) {
+        case stage::greeting:
+            return on_greeting(r);
+        case stage::ehlo:
+            return on_ehlo(r);
+        case stage::helo:
+            return on_helo(r);
+        case stage::starttls:
+            return on_starttls(r);
+        case stage::none:
+        case stage::route:
+        case stage::connect:
+        case stage::handshake:
+        case stage::auth:
+        case stage::xclient:
+        case stage::mail:
+        case stage::rcpt:
+        case stage::data:
+            break;
+    }
+    return conclusion{{verdict_class::unreachable, reason::protocol_error},
+                      stage_,
+                      r,
+                      "a reply to nothing that was asked"};
+}
+
+step opening::fail(const reply& r) const {
+    const reply_context context{stage_, true, {}};
+    return conclusion{classify(r, context), stage_, r, {}};
+}
+
+step opening::on_greeting(const reply& r) {
+    if (r.status_class() != 2) return fail(r);
+    return greet();
+}
+
+step opening::on_ehlo(const reply& r) {
+    if (r.status_class() == 5 && options_.protocol != protocol::lmtp && !secured_) {
+        stage_ = stage::helo;  // RFC 5321 section 3.2
+        return send{"HELO " + options_.helo + "\r\n", 1};
+    }
+    if (r.status_class() != 2) return fail(r);
+    offered_ = parse_extensions(r);
+    if (secured_ || options_.tls == tls_level::none) return ready{};
+    if (!offered_.starttls) {
+        return enough_or_insecure("the next hop does not offer STARTTLS", reason::tls_not_offered);
+    }
+    stage_ = stage::starttls;
+    return send{"STARTTLS\r\n", 1};
+}
+
+step opening::on_helo(const reply& r) {
+    if (r.status_class() != 2) return fail(r);
+    return enough_or_insecure("the next hop refuses EHLO, so it can not offer STARTTLS",
+                              reason::tls_not_offered);
+}
+
+step opening::on_starttls(const reply& r) {
+    if (r.code == 220) {
+        stage_ = stage::handshake;
+        return start_tls{};
+    }
+    if (r.code == 421) return fail(r);
+    // Under `may` the session goes on in clear; RFC 3207 section 4 leaves it intact after a
+    // refusal.
+    return enough_or_insecure("STARTTLS was offered and refused: " + r.text(), reason::tls_failed);
+}
+
+step opening::enough_or_insecure(std::string_view why, reason r) const {
+    if (options_.tls == tls_level::none || options_.tls == tls_level::may) return ready{};
+    return conclusion{{verdict_class::insecure, r}, stage_, std::nullopt, std::string(why)};
+}
+
+transaction::transaction(const question& q, const extensions& offered)
+    : question_(q), offered_(offered) {}
+
+step transaction::start() {
+    auto mail = mail_command();
+    auto rcpt = rcpt_command();
+    if (!mail || !rcpt) {
+        result_ = needs_smtputf8(mail ? stage::rcpt : stage::mail);
+        return *result_;
+    }
+    if (offered_.pipelining) return send{*mail + *rcpt, 2};
+    rcpt_ = std::move(*rcpt);
+    return send{std::move(*mail), 1};
+}
+
+step transaction::on_reply(const reply& r) {
+    if (stage_ == stage::mail) {
+        if (r.status_class() != 2) conclude(r);
+        if (result_ && rcpt_.empty()) {
+            stage_ = stage::rcpt;
+            return await_more{};  // the reply to the pipelined RCPT, whatever it says
+        }
+        if (result_) return *result_;
+        stage_ = stage::rcpt;
+        if (rcpt_.empty()) return await_more{};
+        return send{std::move(rcpt_), 1};
+    }
+    if (!result_) conclude(r);
+    return *result_;
+}
+
+void transaction::conclude(const reply& r) {
+    const auto& domain = question_.recipient.domain();
+    const reply_context context{stage_,
+                                question_.original_sender,
+                                domain ? std::string_view(domain->name()) : std::string_view{}};
+    result_ = conclusion{classify(r, context, question_.by->rules), stage_, r, {}};
+}
+
+std::optional<std::string> transaction::mail_command() const {
+    std::string command = "MAIL FROM:<";
+    bool utf8 = question_.parameters.smtputf8 || !question_.recipient.local_part_is_ascii() ||
+                !is_ascii(question_.recipient.domain_part());
+    if (!question_.sender.empty()) {
+        const auto sender = mailbox::parse(question_.sender);
+        if (!sender) return std::nullopt;
+        const auto address = on_the_wire(*sender, offered_);
+        if (!address) return std::nullopt;
+        utf8 = utf8 || !is_ascii(*address);
+        command += *address;
+    }
+    command += '>';
+    const auto& parameters = question_.parameters;
+    if (offered_.size && parameters.size) command += " SIZE=" + std::to_string(*parameters.size);
+    const bool body_offered =
+        parameters.body == "BINARYMIME" ? offered_.binary_mime : offered_.eight_bit_mime;
+    if (!parameters.body.empty() && body_offered) command += " BODY=" + parameters.body;
+    if (utf8 && offered_.smtputf8) command += " SMTPUTF8";
+    return command + "\r\n";
+}
+
+std::optional<std::string> transaction::rcpt_command() const {
+    const auto address = on_the_wire(question_.recipient, offered_);
+    if (!address) return std::nullopt;
+    return "RCPT TO:<" + *address + ">\r\n";
+}
+
+}  // namespace callforward::smtpclient

@@ -1,0 +1,109 @@
+#include "smtpclient/mailbox.h"
+
+#include "smtpclient/printable.h"
+
+#include <algorithm>
+
+namespace callforward::smtpclient {
+
+namespace {
+
+bool is_utf8_byte(char c) {
+    return static_cast<unsigned char>(c) >= 0x80;
+}
+
+// RFC 5321 atext, dots (wherever they stand), and RFC 6531's UTF-8.
+bool is_dot_string(std::string_view text) {
+    constexpr std::string_view specials = "!#$%&'*+-/=?^_`{|}~.";
+    return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               specials.find(c) != std::string_view::npos || is_utf8_byte(c);
+    });
+}
+
+// RFC 5321 Quoted-string: printable bytes between quotes, a backslash before each quote or
+// backslash inside.
+bool is_quoted_string(std::string_view text) {
+    if (text.size() < 2 || text.front() != '"' || text.back() != '"') return false;
+    const std::string_view inside = text.substr(1, text.size() - 2);
+    for (std::size_t i = 0; i < inside.size(); ++i) {
+        if (inside[i] == '"') return false;
+        if (inside[i] == '\\' && ++i == inside.size()) return false;
+        if (!is_utf8_byte(inside[i]) && (inside[i] < ' ' || inside[i] > '~')) return false;
+    }
+    return true;
+}
+
+// printable_utf8 changes whatever is not well-formed.
+bool is_well_formed(std::string_view text) {
+    return printable_utf8(text, text.size() + 1) == text;
+}
+
+// "@a,@b:user@c" is user@c: the route is obsolete and to be ignored (RFC 5321 section 4.1.1.3).
+std::string_view without_source_route(std::string_view path) {
+    if (!path.starts_with('@')) return path;
+    // A route has no quotes, but an IPv6 literal in it has colons.
+    std::size_t depth = 0;
+    for (std::size_t i = 0; i < path.size(); ++i) {
+        if (path[i] == '[') ++depth;
+        if (path[i] == ']' && depth > 0) --depth;
+        if (path[i] == ':' && depth == 0) return path.substr(i + 1);
+    }
+    return path;
+}
+
+std::optional<std::string_view> without_brackets(std::string_view path) {
+    const bool opens = path.starts_with('<');
+    const bool closes = path.ends_with('>');
+    if (opens != closes || (opens && path.size() < 2)) return std::nullopt;
+    return opens ? path.substr(1, path.size() - 2) : path;
+}
+
+}  // namespace
+
+std::optional<mailbox> mailbox::parse(std::string_view untrusted) {
+    const auto path = without_brackets(untrusted);
+    if (!path) return std::nullopt;
+    const std::string_view text = without_source_route(*path);
+    const auto at = text.rfind('@');
+    if (at == std::string_view::npos || text.size() > longest || !is_well_formed(text)) {
+        return std::nullopt;
+    }
+    mailbox result;
+    result.local_part_ = text.substr(0, at);
+    result.domain_part_ = text.substr(at + 1);
+    if (!is_dot_string(result.local_part_) && !is_quoted_string(result.local_part_)) {
+        return std::nullopt;
+    }
+    const std::string_view name = result.domain_part_;
+    if (name.starts_with('[') && name.ends_with(']')) {
+        result.literal_ = dns::ip_address::parse_literal(name.substr(1, name.size() - 2));
+        if (!result.literal_) return std::nullopt;
+        return result;
+    }
+    if (result.domain_part_.ends_with('.')) result.domain_part_.pop_back();
+    result.domain_ = dns::domain::parse(result.domain_part_);
+    if (!result.domain_) {
+        // "user@192.0.2.1" is sent by some; it falls under the same rules as a literal.
+        result.literal_ = dns::ip_address::parse(result.domain_part_);
+        if (!result.literal_) return std::nullopt;
+    }
+    return result;
+}
+
+std::string mailbox::key() const {
+    return local_part_ + '@' + (domain_ ? domain_->name() : '[' + literal_->text() + ']');
+}
+
+bool mailbox::local_part_is_ascii() const {
+    return std::none_of(local_part_.begin(), local_part_.end(), is_utf8_byte);
+}
+
+std::optional<std::string> parse_reverse_path(std::string_view untrusted) {
+    if (untrusted.empty() || untrusted == "<>") return std::string{};
+    const auto sender = mailbox::parse(untrusted);
+    if (!sender) return std::nullopt;
+    return sender->address();
+}
+
+}  // namespace callforward::smtpclient

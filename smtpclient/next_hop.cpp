@@ -1,0 +1,144 @@
+#include "smtpclient/next_hop.h"
+
+#include "dns/domain.h"
+#include "smtpclient/printable.h"
+
+#include <charconv>
+
+namespace callforward::smtpclient {
+
+namespace {
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+    if (text == "smtp") return std::uint16_t{25};
+    if (text == "submission") return std::uint16_t{587};
+    if (text == "smtps" || text == "submissions") return std::uint16_t{465};
+    if (text == "lmtp") return std::uint16_t{24};
+    std::uint16_t port = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+    if (error != std::errc{} || end != text.data() + text.size() || port == 0) return std::nullopt;
+    return port;
+}
+
+std::string quoted(std::string_view untrusted) {
+    return '"' + printable(untrusted, 100) + '"';
+}
+
+bool take_prefix(std::string_view& text, std::string_view prefix) {
+    if (text.size() < prefix.size() ||
+        !equal_ignoring_case(text.substr(0, prefix.size()), prefix)) {
+        return false;
+    }
+    text.remove_prefix(prefix.size());
+    return true;
+}
+
+// Splits "[host]:port" or "host:port" into its parts; true when brackets were there and were
+// balanced.
+bool split(std::string_view text, std::string_view& host, std::string_view& port, bool& bracketed) {
+    bracketed = text.starts_with('[');
+    std::string_view rest;
+    if (bracketed) {
+        const auto close = text.find(']');
+        if (close == std::string_view::npos) return false;
+        host = text.substr(1, close - 1);
+        rest = text.substr(close + 1);
+    } else {
+        const auto colon = text.find(':');
+        host = text.substr(0, colon);
+        rest = colon == std::string_view::npos ? std::string_view{} : text.substr(colon);
+    }
+    if (rest.empty()) return true;
+    if (rest.front() != ':' || rest.size() == 1) return false;
+    port = rest.substr(1);
+    return true;
+}
+
+}  // namespace
+
+std::string to_string(const next_hop& hop) {
+    std::string text;
+    switch (hop.protocol) {
+        case protocol::smtp:
+            break;
+        case protocol::smtps:
+            text = "smtps:";
+            break;
+        case protocol::lmtp:
+            text = "lmtp:";
+            break;
+    }
+    if (!hop.socket_path.empty()) return text + "unix:" + hop.socket_path;
+    const std::string host = hop.address ? hop.address->text() : hop.host;
+    text += hop.look_up_mx ? host : '[' + host + ']';
+    if (hop.port != 0) text += ':' + std::to_string(hop.port);
+    return text;
+}
+
+std::optional<next_hop> parse_host_port(std::string_view text, std::string& error) {
+    next_hop hop;
+    // An IPv6 address without brackets has no port: its colons are its own.
+    if (const auto bare = dns::ip_address::parse_literal(text)) {
+        hop.address = bare;
+        return hop;
+    }
+    std::string_view host;
+    std::string_view port;
+    bool bracketed = false;
+    if (!split(text, host, port, bracketed)) {
+        error = quoted(text) + " is not \"host\", \"host:port\", \"[host]\" or \"[host]:port\"";
+        return std::nullopt;
+    }
+    if (!port.empty()) {
+        const auto number = parse_port(port);
+        if (!number) {
+            error = quoted(port) + " is not a port: use a number from 1 to 65535";
+            return std::nullopt;
+        }
+        hop.port = *number;
+    }
+    if (const auto address = dns::ip_address::parse_literal(host)) {
+        hop.address = address;
+        return hop;
+    }
+    const auto name = dns::domain::parse(host);
+    if (!name) {
+        error = quoted(host) + " is neither a host name nor an address";
+        return std::nullopt;
+    }
+    hop.host = name->name();
+    hop.look_up_mx = !bracketed;
+    return hop;
+}
+
+std::optional<next_hop> parse_next_hop(std::string_view text, std::string& error) {
+    protocol spoken = protocol::smtp;
+    if (take_prefix(text, "smtps:")) {
+        spoken = protocol::smtps;
+    } else if (take_prefix(text, "lmtp:")) {
+        spoken = protocol::lmtp;
+    } else {
+        take_prefix(text, "smtp:");
+    }
+    if (take_prefix(text, "unix:")) {
+        if (spoken != protocol::lmtp || !text.starts_with('/')) {
+            error = "a socket is written \"lmtp:unix:/path\", with an absolute path";
+            return std::nullopt;
+        }
+        next_hop hop;
+        hop.protocol = protocol::lmtp;
+        hop.socket_path = text;
+        if (hop.socket_path.size() > 107 || hop.socket_path.find('\0') != std::string::npos) {
+            error = "the path of a socket has at most 107 bytes";
+            return std::nullopt;
+        }
+        return hop;
+    }
+    auto hop = parse_host_port(text, error);
+    if (!hop) return std::nullopt;
+    hop->protocol = spoken;
+    if (spoken == protocol::lmtp) hop->look_up_mx = false;  // RFC 2033 knows no MX
+    return hop;
+}
+
+}  // namespace callforward::smtpclient

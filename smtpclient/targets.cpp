@@ -1,0 +1,177 @@
+#include "smtpclient/targets.h"
+
+#include "smtpclient/call_forward.h"
+
+#include <algorithm>
+
+namespace callforward::smtpclient {
+
+target_finder::target_finder(dns::resolver& resolver, const reach& r, const question& q)
+    : resolver_(resolver), reach_(r), question_(q) {}
+
+bool target_finder::is_recipients(const dns::domain& name) const {
+    return question_.recipient.domain() == name;
+}
+
+verdict target_finder::nothing(verdict_class c, reason r, std::string why) const {
+    verdict v;
+    v.finding = {c, r};
+    v.stage = stage::route;
+    tell(why);
+    v.detail = std::move(why);
+    return v;
+}
+
+verdict target_finder::no_mail_for(const dns::domain& name, reason r, std::string why) const {
+    if (is_recipients(name)) return nothing(verdict_class::undeliverable, r, std::move(why));
+    return nothing(verdict_class::unreachable, reason::no_usable_host, std::move(why));
+}
+
+void target_finder::tell(const std::string& what) const {
+    if (question_.trace) question_.trace('*', what);
+}
+
+asio::awaitable<target_finder::targets> target_finder::targets_of_hop(std::size_t index,
+                                                                      std::uint32_t seed) {
+    target t;
+    t.port = question_.by->port;
+    if (question_.to.recipient_mx) {
+        if (question_.recipient.domain()) {
+            const dns::domain name = *question_.recipient.domain();
+            co_return co_await targets_of_domain(name, t, seed);
+        }
+        t.literal = question_.recipient.literal();
+        t.literal_was_configured = false;
+        targets one;
+        one.targets.push_back(std::move(t));
+        co_return one;
+    }
+    const next_hop& hop = question_.to.hops[index];
+    t.protocol = hop.protocol;
+    t.name = hop.host;
+    t.literal = hop.address;
+    t.socket_path = hop.socket_path;
+    if (hop.protocol == protocol::lmtp) t.port = 24;
+    if (hop.protocol == protocol::smtps) t.port = 465;
+    if (hop.port != 0) t.port = hop.port;
+    if (!t.name.empty()) names_.push_back(t.name);
+    const auto name = dns::domain::parse(hop.host);
+    if (hop.look_up_mx && name) co_return co_await targets_of_domain(*name, t, seed);
+    targets one;
+    one.targets.push_back(std::move(t));
+    co_return one;
+}
+
+asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::domain name,
+                                                                         target like,
+                                                                         std::uint32_t seed) {
+    const auto answer = co_await resolver_.mail_exchangers(name);
+    const dns::route route = dns::route_mail(name, answer, reach_.my_names, seed);
+    targets found;
+    const std::string subject = name.name();
+    switch (route.routing) {
+        case dns::routing::listed:
+        case dns::routing::implicit:
+            for (const auto& host : route.hosts) {
+                like.name = host.name.name();
+                like.from_mx = true;
+                like.is_recipient_domain =
+                    route.routing == dns::routing::implicit && is_recipients(name);
+                found.targets.push_back(like);
+                exchangers_.push_back(like.name);
+                // The recipient's own domain is no secret of the next hop's.
+                if (!is_recipients(host.name)) names_.push_back(like.name);
+                tell("MX of " + subject + ": " + like.name +
+                     (route.routing == dns::routing::implicit
+                          ? " (implicit)"
+                          : ", preference " + std::to_string(host.preference)));
+            }
+            break;
+        case dns::routing::null_mx:
+            found.verdict = no_mail_for(name, reason::null_mx, subject + " has a null MX");
+            break;
+        case dns::routing::no_such_domain:
+            found.verdict = no_mail_for(name, reason::no_such_domain, "no such domain: " + subject);
+            break;
+        case dns::routing::loop:
+            found.verdict = nothing(verdict_class::unreachable,
+                                    reason::loop,
+                                    "every MX host of " + subject + " is this host");
+            break;
+        case dns::routing::unusable:
+            found.verdict = nothing(verdict_class::unreachable,
+                                    reason::no_usable_host,
+                                    "no MX record of " + subject + " names a host");
+            break;
+        case dns::routing::unavailable:
+            found.verdict = nothing(verdict_class::unreachable,
+                                    reason::dns_unavailable,
+                                    "MX of " + subject + ": " + route.why);
+            break;
+    }
+    co_return found;
+}
+
+asio::awaitable<target_finder::endpoints> target_finder::endpoints_of(const target& t) {
+    endpoints found;
+    if (!t.socket_path.empty()) {
+        found.endpoints.push_back({std::nullopt, 0, t.socket_path});
+        names_.push_back(t.socket_path);
+        co_return found;
+    }
+    std::vector<dns::ip_address> addresses;
+    if (t.literal) {
+        addresses.push_back(*t.literal);
+    } else {
+        const auto name = dns::domain::parse(t.name);
+        const auto answer = co_await resolver_.addresses(*name);
+        switch (answer.status) {
+            case dns::status::found:
+                addresses = interleave(answer.records);
+                break;
+            case dns::status::no_data:
+            case dns::status::no_such_name:
+                // RFC 5321 section 5.1: no MX, and no address either: there is no such mail domain.
+                found.verdict = t.is_recipient_domain
+                                    ? no_mail_for(*name,
+                                                  reason::no_such_domain,
+                                                  t.name + " has neither MX nor address records")
+                                    : nothing(verdict_class::unreachable,
+                                              reason::no_usable_host,
+                                              t.name + " has no address");
+                co_return found;
+            case dns::status::unavailable:
+                found.verdict = nothing(verdict_class::unreachable,
+                                        reason::dns_unavailable,
+                                        "address of " + t.name + ": " + answer.why);
+                co_return found;
+        }
+    }
+    for (const auto& address : addresses) {
+        names_.push_back(address.text());
+        const bool exempt = t.literal && t.literal_was_configured;
+        if (!exempt && dns::contains(reach_.deny, address)) {
+            tell(address.text() + " is in [routing] deny");
+            continue;
+        }
+        // A next hop on this machine listens elsewhere; port 25 of our own addresses is the MTA
+        // that asks.
+        if (t.from_mx && t.port == 25 && reach_.my_addresses.contains(address)) {
+            found.is_self = true;
+        }
+        found.endpoints.push_back({address, t.port, {}});
+    }
+    const std::string who = t.name.empty() ? t.literal->text() : t.name;
+    if (found.is_self) {
+        found.endpoints.clear();
+        found.verdict =
+            nothing(verdict_class::unreachable, reason::loop, who + " has an address of this host");
+    } else if (found.endpoints.empty()) {
+        found.verdict = nothing(verdict_class::unreachable,
+                                reason::no_usable_host,
+                                "all addresses of " + who + " are in [routing] deny");
+    }
+    co_return found;
+}
+
+}  // namespace callforward::smtpclient

@@ -1,0 +1,75 @@
+// From a question's destination to hosts, and from a host to endpoints: where DNS meets [routing].
+//
+// Each step gives what was found, or the verdict that there is nothing to find. A domain makes its
+// recipient undeliverable only when it is the recipient's own: that the name of a configured hop
+// does not exist is our problem.
+#pragma once
+
+#include "dns/resolver.h"
+#include "dns/route.h"
+#include "smtpclient/connect.h"
+#include "smtpclient/question.h"
+#include "smtpclient/verdict.h"
+
+#include <asio/awaitable.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace callforward::smtpclient {
+
+struct reach;
+
+struct target {  // a host to try
+    smtpclient::protocol protocol = protocol::smtp;
+    std::string name;                        // "" for a literal address or a socket
+    std::optional<dns::ip_address> literal;  // instead of a name
+    bool literal_was_configured = true;      // and so exempt from [routing] deny
+    std::string socket_path;
+    std::uint16_t port = 25;
+    bool from_mx = false;              // listed or implied by an MX look-up
+    bool is_recipient_domain = false;  // the implicit MX of the recipient's own domain
+};
+
+class target_finder {
+public:
+    // All must outlive the finder.
+    target_finder(dns::resolver& resolver, const reach& r, const question& q);
+
+    struct targets {
+        std::vector<target> targets;
+        std::optional<smtpclient::verdict> verdict;
+    };
+    // Of the hop with this index; of the recipient's domain when the destination is its MX.
+    [[nodiscard]] asio::awaitable<targets> targets_of_hop(std::size_t index, std::uint32_t seed);
+
+    struct endpoints {
+        std::vector<endpoint> endpoints;
+        std::optional<smtpclient::verdict> verdict;
+        bool is_self = false;
+    };
+    [[nodiscard]] asio::awaitable<endpoints> endpoints_of(const target& t);
+
+    // Everything seen so far: what a client must not be told, and MX hosts in the order of trial.
+    [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
+    [[nodiscard]] const std::vector<std::string>& exchangers() const { return exchangers_; }
+
+private:
+    [[nodiscard]] asio::awaitable<targets> targets_of_domain(dns::domain name,
+                                                             target like,
+                                                             std::uint32_t seed);
+    [[nodiscard]] verdict nothing(verdict_class c, reason r, std::string why) const;
+    [[nodiscard]] verdict no_mail_for(const dns::domain& name, reason r, std::string why) const;
+    [[nodiscard]] bool is_recipients(const dns::domain& name) const;
+    void tell(const std::string& what) const;
+
+    dns::resolver& resolver_;
+    const reach& reach_;
+    const question& question_;
+    std::vector<std::string> names_;
+    std::vector<std::string> exchangers_;
+};
+
+}  // namespace callforward::smtpclient
