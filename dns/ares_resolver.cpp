@@ -117,18 +117,20 @@ struct question_table {
 template <class Record>
 class under_way_entry {
 public:
-    under_way_entry(question_table<Record>& table,
+    // `table` shares the implementation that it is a part of: a frame destroyed unfinished may have
+    // let go of it already.
+    under_way_entry(std::shared_ptr<question_table<Record>> table,
                     const domain& name,
                     const shared_pending<Record>& question)
-        : table_(table), name_(name.name()) {
-        table_.under_way.emplace(name_, question);
+        : table_(std::move(table)), name_(name.name()) {
+        table_->under_way.emplace(name_, question);
     }
     under_way_entry(const under_way_entry&) = delete;
     under_way_entry& operator=(const under_way_entry&) = delete;
-    ~under_way_entry() { table_.under_way.erase(name_); }
+    ~under_way_entry() { table_->under_way.erase(name_); }
 
 private:
-    question_table<Record>& table_;
+    std::shared_ptr<question_table<Record>> table_;
     std::string name_;
 };
 
@@ -186,7 +188,8 @@ shared_pending<Record> ares_resolver::implementation::ask(const shared& self,
     auto question = std::make_shared<pending<Record>>(self->wire_.executor());
     question->what = table.answered.find(name.name(), steady::now());
     if (question->what) return question;
-    auto entry = std::make_unique<under_way_entry<Record>>(table, name, question);
+    auto entry = std::make_unique<under_way_entry<Record>>(
+        std::shared_ptr<question_table<Record>>(self, &table), name, question);
     // On its own, so that it goes on for the others when the one who asked first loses patience.
     asio::co_spawn(self->wire_.executor(),
                    look_up<Record>(self, table, name, question, std::move(entry)),

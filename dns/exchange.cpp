@@ -68,7 +68,8 @@ std::string failure_name(int ares_status) {
         case ARES_ENOTIMP:
             return "NOTIMP";
         case ARES_ECONNREFUSED:
-            return "connection refused";
+            // Also what c-ares 1.18 says when every server was left for its answer.
+            return "no server answers usefully (connection refused, SERVFAIL or REFUSED)";
         default:  // not an enum of ours
             return ares_strerror(ares_status);
     }
@@ -185,6 +186,8 @@ void exchange::open(steady::time_point deadline) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady::now());
     ares_options options{};
     options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS;
+    // With no server to go on to, its SERVFAIL is handed to us rather than hidden behind an error.
+    if (by_.server_count_ == 1) options.flags |= ARES_FLAG_NOCHECKRESP;
     // c-ares doubles the time of a try in the second round: 1 + 2 shares for each server.
     const auto shares = static_cast<milliseconds::rep>(3 * by_.server_count_);
     options.timeout = static_cast<int>(std::max<milliseconds::rep>(left.count() / shares, 1));

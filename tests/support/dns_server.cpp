@@ -90,19 +90,6 @@ endpoint parse_endpoint(const std::string& text) {
     return out;
 }
 
-std::string type_name(unsigned type) {
-    switch (type) {
-        case dns_a:
-            return "A";
-        case dns_mx:
-            return "MX";
-        case dns_aaaa:
-            return "AAAA";
-        default:
-            return "TYPE" + std::to_string(type);
-    }
-}
-
 struct connection {
     descriptor socket;
     packet received;
@@ -162,7 +149,10 @@ private:
     void accept_tcp();
     bool read_tcp(int fd);
     bool answer(const packet& query, delayed reply);
-    void answer_marks(const dns_name& mark, const packet& right, const delayed& reply);
+    void answer_marks(const dns_name& mark,
+                      unsigned type,
+                      const packet& right,
+                      const delayed& reply);
     void later(const dns_name& mark, delayed reply, packet bytes);
 
     mutable std::mutex mutex_;  // zone_ and counts_
@@ -274,43 +264,46 @@ bool dns_server::implementation::answer(const packet& query, delayed reply) {
     if (!question) return false;
     const bool over_tcp = reply.connection >= 0;
     const std::lock_guard lock(mutex_);
-    ++counts_[{question->name, type_name(question->type)}];
+    ++counts_[{question->name, dns_type_name(question->type)}];
     if (question->wants_ad && question->edns) ++with_ad_and_edns_;
     const packet right = dns_reply(zone_, query, *question, over_tcp);
     const auto at = zone_.find(question->name);
     static const dns_name unlisted;
     const dns_name& mark = at == zone_.end() ? unlisted : at->second;
-    if (mark.marks.contains("TIMEOUT")) return true;
-    if (over_tcp && mark.marks.contains("TCPCLOSE")) return false;
-    if (over_tcp && mark.marks.contains("TCPSTALL")) return true;
-    if (over_tcp && mark.marks.contains("TCPSHORT")) {
+    const auto marked = [&](const char* verb) { return has_mark(mark, verb, question->type); };
+    if (marked("TIMEOUT")) return true;
+    if (over_tcp && marked("TCPCLOSE")) return false;
+    if (over_tcp && marked("TCPSTALL")) return true;
+    if (over_tcp && marked("TCPSHORT")) {
         dns_writer framed;
         framed.u16(static_cast<unsigned>(right.size()))
             .raw(std::span(right).first(right.size() / 2));
         ::send(reply.connection, framed.bytes().data(), framed.bytes().size(), MSG_NOSIGNAL);
         return false;
     }
-    answer_marks(mark, right, reply);
+    answer_marks(mark, question->type, right, reply);
     return true;
 }
 
 // The right answer, and what the name wants to be sent besides.
 void dns_server::implementation::answer_marks(const dns_name& mark,
+                                              unsigned type,
                                               const packet& right,
                                               const delayed& reply) {
-    if (mark.marks.contains("EMPTY")) return later(mark, reply, {});
-    if (mark.marks.contains("WRONGID")) {
+    const auto marked = [&](const char* verb) { return has_mark(mark, verb, type); };
+    if (marked("EMPTY")) return later(mark, reply, {});
+    if (marked("WRONGID")) {
         packet forged = right;
         forged[1] ^= 0x55U;
         forged[3] = static_cast<std::uint8_t>((forged[3] & 0xf0U) | 3U);  // NXDOMAIN
         later(mark, reply, forged);
     }
-    if (mark.marks.contains("WRONGQUESTION")) {
+    if (marked("WRONGQUESTION")) {
         packet forged = right;
         forged[13] ^= 0x01U;  // the first letter of the name
         later(mark, reply, forged);
     }
-    if (mark.marks.contains("DUPLICATE")) later(mark, reply, right);
+    if (marked("DUPLICATE")) later(mark, reply, right);
     later(mark, reply, right);
 }
 

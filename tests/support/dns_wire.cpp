@@ -52,7 +52,7 @@ found_records find_records(const dns_zone& zone, const dns_question& q) {
         }
         const dns_name& here = at->second;
         out.ttl = here.ttl;
-        const std::string owner = here.marks.contains("UPPER") ? upper(out.last) : out.last;
+        const std::string owner = has_mark(here, "UPPER", q.type) ? upper(out.last) : out.last;
         std::string target;
         const unsigned before = out.count;
         for (const dns_record& r : here.records) {
@@ -62,7 +62,7 @@ found_records find_records(const dns_zone& zone, const dns_question& q) {
             if (r.type == dns_cname) target = r.target;
         }
         out.negative = out.count == before;
-        if (target.empty() || here.marks.contains("BARE")) return out;
+        if (target.empty() || has_mark(here, "BARE", q.type)) return out;
         out.last = target;
     }
     return out;
@@ -197,15 +197,17 @@ std::vector<std::uint8_t> dns_reply(const dns_zone& zone,
                                     bool over_tcp) {
     static const dns_name unlisted;
     const auto at = zone.find(q.name);
-    const auto& marks = (at == zone.end() ? unlisted : at->second).marks;
+    const dns_name& name = at == zone.end() ? unlisted : at->second;
+    const auto marked = [&](const char* mark) { return has_mark(name, mark, q.type); };
     const reply_builder reply(query, q);
-    if (marks.contains("SERVFAIL")) return reply.failure(servfail);
-    if (marks.contains("REFUSED")) return reply.failure(refused);
-    if (marks.contains("NOEDNS") && q.edns) return reply.failure(formerr);
+    if (marked("SERVFAIL")) return reply.failure(servfail);
+    if (marked("NXDOMAIN")) return reply.failure(nxdomain);
+    if (marked("REFUSED")) return reply.failure(refused);
+    if (marked("NOEDNS") && q.edns) return reply.failure(formerr);
     dns_writer body;
-    if (marks.contains("GARBAGE"))
+    if (marked("GARBAGE"))
         return reply.build(any_answer, 3, 0, body.u8(0xc0).u8(0xff).u32(0xdeadbeefU).u8(0x3f));
-    if (marks.contains("REFERRAL")) {
+    if (marked("REFERRAL")) {
         dns_writer ns;
         body.record("", dns_ns, 60, ns.name("ns.invalid").bytes());
         return reply.build(flag_qr | flag_rd, 0, 1, body);
@@ -213,10 +215,9 @@ std::vector<std::uint8_t> dns_reply(const dns_zone& zone,
     const found_records found = find_records(zone, q);
     body.raw(found.answers.bytes());
     if (found.negative) body.record(zone_of(found.last), dns_soa, found.ttl, soa_rdata(found.ttl));
-    const unsigned flags =
-        any_answer | flag_aa | found.rcode | (marks.contains("AD") ? flag_ad : 0U);
+    const unsigned flags = any_answer | flag_aa | found.rcode | (marked("AD") ? flag_ad : 0U);
     std::vector<std::uint8_t> whole = reply.build(flags, found.count, found.negative ? 1 : 0, body);
-    const bool too_long = whole.size() > q.udp_size || marks.contains("TRUNCATE");
+    const bool too_long = whole.size() > q.udp_size || marked("TRUNCATE");
     return too_long && !over_tcp ? reply.build(flags | flag_tc, 0, 0, {}) : whole;
 }
 

@@ -29,6 +29,7 @@ unsigned number(std::istringstream& from) {
 
 bool is_mark(std::string_view verb) {
     static const std::set<std::string, std::less<>> marks = {"SERVFAIL",
+                                                             "NXDOMAIN",
                                                              "REFUSED",
                                                              "TIMEOUT",
                                                              "TRUNCATE",
@@ -67,13 +68,31 @@ void add_line(dns_zone& zone, std::istringstream& line, const std::string& owner
     } else if (verb == "DELAY") {
         at.delay_ms = static_cast<int>(number(line));
     } else if (is_mark(verb)) {
-        at.marks.insert(verb);
+        std::string type;
+        at.marks.insert(line >> type ? verb + " " + type : verb);
     } else {
         throw std::runtime_error("unknown word " + verb);
     }
 }
 
 }  // namespace
+
+bool has_mark(const dns_name& name, const std::string& mark, unsigned type) {
+    return name.marks.contains(mark) || name.marks.contains(mark + " " + dns_type_name(type));
+}
+
+std::string dns_type_name(unsigned type) {
+    switch (type) {
+        case dns_a:
+            return "A";
+        case dns_mx:
+            return "MX";
+        case dns_aaaa:
+            return "AAAA";
+        default:
+            return "TYPE" + std::to_string(type);
+    }
+}
 
 std::string lower_name(std::string_view name) {
     std::string out(name);

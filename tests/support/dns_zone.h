@@ -4,12 +4,13 @@
 //     mx1.example.test A 127.0.0.2             mx1.example.test AAAA ::1
 //     slow.test DELAY 300                      slow.test TTL 5        signed.test AD
 //
-// The other marks, each behind a name: SERVFAIL, REFUSED, TIMEOUT (no answer), TRUNCATE (TC over
-// UDP, all over TCP), GARBAGE, EMPTY (an empty UDP packet), WRONGID (a forged reply first, then the
-// right one), WRONGQUESTION (likewise), DUPLICATE, UPPER (answers in capitals), NOEDNS (FORMERR to
-// EDNS), BARE (a CNAME without its target), REFERRAL, and after truncation TCPCLOSE, TCPSTALL,
-// TCPSHORT. Blank lines and lines with # are skipped. A name not listed is NXDOMAIN; one listed
-// without the type has no data; both with an SOA.
+// The other marks, each behind a name: SERVFAIL, REFUSED, NXDOMAIN (without SOA), TIMEOUT (no
+// answer), TRUNCATE (TC over UDP, all over TCP), GARBAGE, EMPTY (an empty UDP packet), WRONGID (a
+// forged reply first, then the right one), WRONGQUESTION (likewise), DUPLICATE, UPPER (answers in
+// capitals), NOEDNS (FORMERR to EDNS), BARE (a CNAME without its target), REFERRAL; after
+// truncation TCPCLOSE, TCPSTALL, TCPSHORT. A type behind it limits a mark to that type: "six.test
+// SERVFAIL AAAA". Blank lines and what stands behind # are skipped. A name not listed is NXDOMAIN;
+// one without the type has no data: with SOA.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,7 @@ struct dns_record {
 
 struct dns_name {
     std::vector<dns_record> records;
-    std::set<std::string, std::less<>> marks;
+    std::set<std::string, std::less<>> marks;  // "SERVFAIL", "SERVFAIL AAAA"
     std::uint32_t ttl = 300;
     int delay_ms = 0;
 };
@@ -50,6 +51,8 @@ using dns_zone = std::map<std::string, dns_name, std::less<>>;
 // Throws std::runtime_error with the line.
 [[nodiscard]] dns_zone parse_dns_zone(std::string_view text);
 
+[[nodiscard]] bool has_mark(const dns_name& name, const std::string& mark, unsigned type);
+[[nodiscard]] std::string dns_type_name(unsigned type);
 [[nodiscard]] std::string lower_name(std::string_view name);
 
 }  // namespace callforward::test

@@ -1,0 +1,32 @@
+#include "dns/server_list.h"
+
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+
+using callforward::dns::server_list;
+
+TEST_CASE("servers are addresses, with or without a port") {
+    CHECK(server_list({"127.0.0.1"}) == "127.0.0.1:53");
+    CHECK(server_list({"127.0.0.1:5353", "[::1]:53", "::1", "[2001:db8::1]"}) ==
+          "127.0.0.1:5353,[::1]:53,[::1]:53,[2001:db8::1]:53");
+}
+
+TEST_CASE("what is not understood is refused, with advice") {
+    for (const char* wrong : {"",
+                              "dns.example",
+                              "127.0.0.1:",
+                              "127.0.0.1:0",
+                              "127.0.0.1:65536",
+                              "127.0.0.1:53x",
+                              "[::1",
+                              "[::1]53",
+                              "1.2.3.4,5.6.7.8",
+                              "::1:53:x",
+                              "[]:53"}) {
+        CAPTURE(wrong);
+        CHECK_THROWS_WITH_AS(static_cast<void>(server_list({"127.0.0.1", wrong})),
+                             doctest::Contains("write an address"),
+                             std::runtime_error);
+    }
+}
