@@ -5,6 +5,7 @@ import unittest
 from cases_hostile_hops import HostileHopCases
 from cases_mx import MxCases
 from cases_verdicts import VerdictCases
+from harness.next_hop import NextHop
 from harness.sendmail import Sendmail
 from mta_fixture import MtaFixture
 
@@ -12,7 +13,10 @@ from mta_fixture import MtaFixture
 class UnderSendmail(MtaFixture, VerdictCases, MxCases, HostileHopCases, unittest.TestCase):
     @classmethod
     def make_mta(cls, box):
-        return Sendmail(box)
+        sendmail = Sendmail(box)
+        cls.ported_hop = box.add(NextHop("127.0.3.120"))
+        sendmail.route("ported.test", cls.ported_hop.address, cls.ported_hop.port)
+        return sendmail
 
     def ask_authenticated(self, recipient):
         return self.ask(recipient, sender="alice@authenticated.test")
