@@ -75,7 +75,7 @@ void engine::use(const settings& s) {
 
 answer engine::ask(smtpclient::question q, const std::string& fingerprint, const patience& p) {
     const verdicts::question_key key(q, fingerprint);
-    if (auto v = known_.find(key, clock::now())) return {std::move(v), source::cache};
+    if (auto known = known_.find(key, clock::now())) return {known->verdict, source::cache};
     q.deadline = clock::now() + q.by->timeout;
     // First with all who ask about the recipient, whoever sends; what depends on the sender only
     // with its equals.
@@ -84,7 +84,7 @@ answer engine::ask(smtpclient::question q, const std::string& fingerprint, const
     const bool anothers = found.verdict && found.source == source::shared &&
                           !smtpclient::about_recipient_alone(*found.verdict);
     if (!anothers) return found;
-    if (auto v = known_.find(key, clock::now())) return {std::move(v), source::shared};
+    if (auto known = known_.find(key, clock::now())) return {known->verdict, source::shared};
     return join(q, key, key.with_sender().text, p);
 }
 

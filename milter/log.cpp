@@ -1,7 +1,5 @@
 #include "milter/log.h"
 
-#include "milter/log_line.h"
-
 #include <spdlog/async.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
@@ -99,8 +97,8 @@ void log::open(const log_settings& settings) {
     log.logger = std::move(fresh);
 }
 
-void log::say(log_level level, std::string_view message, fields with) {
-    logger()->log(to_spdlog(level), "{}", format_message(the_log().format, level, message, with));
+void log::say(log_level level, std::string_view message, log_fields with) {
+    logger()->log(to_spdlog(level), "{}", message_line(the_log().format, level, message, with));
 }
 
 void log::line(std::string_view formatted) {

@@ -7,23 +7,19 @@
 // field or another line. Thread: any, once open() has returned.
 #pragma once
 
+#include "milter/log_line.h"
 #include "milter/settings.h"
 
-#include <initializer_list>
-#include <string>
 #include <string_view>
-#include <utility>
 
 namespace callforward::milter {
 
 class log {
 public:
-    using fields = std::initializer_list<std::pair<std::string_view, std::string_view>>;
-
     // The process' log; replaced at a reload when [log] changed. Before the first call lines go to
     // stderr.
     static void open(const log_settings& settings);
-    static void say(log_level level, std::string_view message, fields with = {});
+    static void say(log_level level, std::string_view message, log_fields with = {});
     // A line that is already formatted, such as log_line.h's.
     static void line(std::string_view formatted);
     [[nodiscard]] static log_format format();

@@ -156,11 +156,53 @@ std::string logfmt_line(const rcpt_record& r) {
     return line;
 }
 
+namespace {
+
+std::string_view name_of(log_level level) {
+    switch (level) {
+        case log_level::error:
+            return "error";
+        case log_level::warning:
+            return "warning";
+        case log_level::info:
+            return "info";
+        case log_level::debug:
+            return "debug";
+    }
+    return "?";
+}
+
+std::string dump(const nlohmann::ordered_json& object) {
+    constexpr bool ascii = true;  // what a terminal would obey is not only in ASCII
+    return object.dump(-1, ' ', ascii, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string message_line(log_format format,
+                         log_level level,
+                         std::string_view message,
+                         log_fields with) {
+    if (format == log_format::json) {
+        nlohmann::ordered_json object;
+        object["level"] = name_of(level);
+        object["message"] = message;
+        for (const auto& [key, value] : with) object[std::string(key)] = cut(value);
+        return dump(object);
+    }
+    std::string line;
+    if (level != log_level::info) line.append(name_of(level)).append(": ");
+    line += message;
+    for (const auto& [key, value] : with) {
+        line.append(" ").append(key).append("=").append(logfmt_value(value));
+    }
+    return line;
+}
+
 std::string json_line(const rcpt_record& r) {
     nlohmann::ordered_json object;
     for_each_field(r, json_writer{object});
-    const bool ascii = true;  // what a terminal would obey is not only in ASCII
-    return object.dump(-1, ' ', ascii, nlohmann::ordered_json::error_handler_t::replace);
+    return dump(object);
 }
 
 std::string make_trace_id(std::uint64_t number) {

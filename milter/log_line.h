@@ -14,9 +14,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace callforward::milter {
 
@@ -49,6 +51,14 @@ struct rcpt_record {
 // Without a line end.
 [[nodiscard]] std::string logfmt_line(const rcpt_record& r);
 [[nodiscard]] std::string json_line(const rcpt_record& r);
+
+using log_fields = std::initializer_list<std::pair<std::string_view, std::string_view>>;
+// Every other line: a constant text for people, and untrusted values. logfmt: "warning: text
+// key=value", without the level where it is info; JSON: {"level", "message", then the fields}.
+[[nodiscard]] std::string message_line(log_format format,
+                                       log_level level,
+                                       std::string_view message,
+                                       log_fields with);
 
 // One value as logfmt writes it; for the other lines of the log.
 [[nodiscard]] std::string logfmt_value(std::string_view untrusted);

@@ -108,7 +108,8 @@ std::optional<mailbox> mailbox::parse(std::string_view untrusted) {
 }
 
 std::string mailbox::key() const {
-    return local_part_ + '@' + (domain_ ? domain_->name() : '[' + literal_->text() + ']');
+    if (domain_) return local_part_ + '@' + domain_->name();
+    return local_part_ + '@' + (literal_ ? '[' + literal_->text() + ']' : std::string{});
 }
 
 bool mailbox::local_part_is_ascii() const {

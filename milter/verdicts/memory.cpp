@@ -200,7 +200,11 @@ std::optional<known> memory::find(const question_key& key, steady_clock::time_po
 }
 
 void memory::store(const question_key& key, shared_verdict verdict, steady_clock::time_point now) {
-    const std::chrono::seconds life = lifetime(*verdict, settings_);
+    std::chrono::seconds life;
+    {
+        const std::lock_guard lock(settings_mutex_);
+        life = lifetime(*verdict, settings_);
+    }
     const key_view about_recipient = key.recipient_only();
     if (smtpclient::about_recipient_alone(*verdict)) {
         shard_of(about_recipient).store(about_recipient, std::move(verdict), life, now);
@@ -212,6 +216,11 @@ void memory::store(const question_key& key, shared_verdict verdict, steady_clock
     }
     const key_view about_both = key.with_sender();
     shard_of(about_both).store(about_both, std::move(verdict), life, now);
+}
+
+void memory::use(const cache_settings& settings) {
+    const std::lock_guard lock(settings_mutex_);
+    settings_ = settings;
 }
 
 void memory::clear() {

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -56,6 +57,8 @@ public:
 
     [[nodiscard]] std::optional<known> find(const question_key& key, steady_clock::time_point now);
     void store(const question_key& key, shared_verdict verdict, steady_clock::time_point now);
+    // New lifetimes, for what is stored from now on; the capacities stay those of the start.
+    void use(const cache_settings& settings);
     void clear();
     [[nodiscard]] entry_counts size() const;
 
@@ -64,7 +67,8 @@ private:
 
     [[nodiscard]] shard& shard_of(const key_view& key) const;
 
-    const cache_settings settings_;
+    std::mutex settings_mutex_;
+    cache_settings settings_;
     std::vector<std::unique_ptr<shard>> shards_;
 };
 
