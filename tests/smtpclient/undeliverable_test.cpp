@@ -75,10 +75,13 @@ TEST_CASE("only a 5xx to RCPT or DATA makes a recipient undeliverable") {
     for (int s = 0; s <= last_stage; ++s) {
         const auto at = static_cast<stage>(s);
         for (int code = 200; code <= 599; ++code) {
-            // The product is large; where neither code nor text may matter, a part has to do.
-            const bool matters = is_stage_of_recipient(at) && code >= 400;
-            for (std::size_t e = 0; e < codes().size(); e += matters ? 1 : 17) {
-                for (std::size_t i = e % 3; i < texts().size(); i += matters ? 3 : 5) {
+            // The product is large. Where the table looks closely it is taken whole; elsewhere each
+            // code meets another part of it.
+            const bool close = is_stage_of_recipient(at) && code >= 550 && code <= 556;
+            const std::size_t step = close ? 1 : is_stage_of_recipient(at) ? 5 : 31;
+            const auto first = close ? 0 : static_cast<std::size_t>(code) % step;
+            for (std::size_t e = first; e < codes().size(); e += step) {
+                for (std::size_t i = close ? 0 : e % 5; i < texts().size(); i += close ? 1 : 5) {
                     const reply r{code, {codes()[e] + texts()[i]}};
                     const reply_context context{at, code % 2 == 0, "b.example"};
                     if (!is_undeliverable(classify(r, context))) continue;
@@ -166,12 +169,10 @@ TEST_CASE("no local rule makes a recipient undeliverable but by a 5xx to RCPT or
         for (int s = 0; s <= last_stage; ++s) {
             const auto at = static_cast<stage>(s);
             for (int code = 200; code <= 599; ++code) {
-                for (const auto* text : {"", "5.1.1 User unknown", "4.2.2 Mailbox full"}) {
-                    const reply r{code, {text}};
-                    if (!is_undeliverable(classify(r, {at, true, "b.example"}, rules))) continue;
-                    ++undeliverable;
-                    if (!is_stage_of_recipient(at) || code < 500) ++broken;
-                }
+                const reply r{code, {code % 2 == 0 ? "5.1.1 User unknown" : ""}};
+                if (!is_undeliverable(classify(r, {at, true, "b.example"}, rules))) continue;
+                ++undeliverable;
+                if (!is_stage_of_recipient(at) || code < 500) ++broken;
             }
         }
     }
