@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint32_t protocol_version = 6;
 constexpr std::uint32_t offered_actions = 0x1ff;
 constexpr std::uint32_t offered_protocol = 0x1fffff;
-constexpr std::size_t largest_packet = 1024 * 1024;
+constexpr std::size_t largest_packet = 1'048'576;
 
 // In the order of libmilter's SMFIM_ numbers, which symbol lists use.
 constexpr std::array symbol_stages{
@@ -81,7 +81,7 @@ std::string stream_address(const std::string& filter) {
     if (filter.starts_with('/')) return "unix:" + filter;
     for (const std::string_view prefix : {"inet:", "inet6:"}) {
         if (!filter.starts_with(prefix)) continue;
-        const std::string rest = filter.substr(prefix.size());
+        std::string rest = filter.substr(prefix.size());
         const auto at = rest.find('@');
         if (at == std::string::npos) return rest;
         const std::string host = rest.substr(at + 1);

@@ -10,14 +10,13 @@ namespace {
 // filter).
 std::vector<std::string> default_symbols(mta_kind kind, milter_stage stage) {
     const bool postfix = kind == mta_kind::postfix;
-    const std::vector<std::string> tls{
-        "{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}", "{cert_issuer}"};
     switch (stage) {
         case milter_stage::connect:
             if (postfix) return {"j", "{daemon_name}", "{daemon_addr}", "v", "_"};
             return {"_", "j", "{daemon_name}", "{if_name}", "{if_addr}"};
         case milter_stage::helo:
-            return tls;
+            return {
+                "{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}", "{cert_issuer}"};
         case milter_stage::mail:
             if (postfix) {
                 return {"i",
@@ -61,9 +60,9 @@ macro_map mta::usual_macros(milter_stage stage, const macro_map& known) const {
     const auto names =
         asked != negotiated_.symbols.end() ? asked->second : default_symbols(kind_, stage);
     macro_map chosen;
-    for (const auto& [name, value] : known) {
-        const auto same = [&](const std::string& other) { return bare(other) == bare(name); };
-        if (std::any_of(names.begin(), names.end(), same)) chosen.emplace(name, value);
+    for (const auto& macro : known) {
+        const auto same = [&](const std::string& name) { return bare(name) == bare(macro.first); };
+        if (std::any_of(names.begin(), names.end(), same)) chosen.insert(macro);
     }
     return chosen;
 }

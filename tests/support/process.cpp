@@ -18,7 +18,7 @@ namespace callforward::testing {
 
 namespace {
 
-constexpr std::size_t largest_output = 64 * 1024 * 1024;
+constexpr std::size_t largest_output = 67'108'864;
 
 std::vector<std::string> merged_environment(const process::environment& additional) {
     process::environment all = additional;
@@ -29,12 +29,14 @@ std::vector<std::string> merged_environment(const process::environment& addition
         all.emplace(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
     }
     std::vector<std::string> lines;
-    for (const auto& [name, value] : all) lines.push_back(name + "=" + value);
+    lines.reserve(all.size());
+    for (const auto& [name, value] : all) lines.emplace_back(name).append("=").append(value);
     return lines;
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
     std::vector<char*> result;
+    result.reserve(texts.size() + 1);
     for (auto& text : texts) result.push_back(text.data());
     result.push_back(nullptr);
     return result;

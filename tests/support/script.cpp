@@ -11,7 +11,7 @@ namespace callforward::testing {
 
 namespace {
 
-constexpr std::size_t largest_script = 1024 * 1024;
+constexpr std::size_t largest_script = 1'048'576;
 
 struct known_setting {
     std::string_view key;

@@ -17,7 +17,7 @@ namespace callforward::testing {
 
 namespace {
 
-constexpr std::size_t longest_line = 64 * 1024;
+constexpr std::size_t longest_line = 65'536;
 constexpr auto farewell = std::chrono::seconds(5);  // for the client to leave after our FIN
 
 struct free_ssl {
@@ -282,7 +282,7 @@ int smtp_server::milliseconds_to_timer() const {
     if (timers_.empty()) return -1;
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first - clock::now());
-    return static_cast<int>(std::clamp<long long>(left.count(), 0, 60 * 1000));
+    return static_cast<int>(std::clamp<long long>(left.count(), 0, 60'000));
 }
 
 void smtp_server::run_timers() {

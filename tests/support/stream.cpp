@@ -13,7 +13,7 @@ namespace callforward::testing {
 
 namespace {
 
-constexpr std::size_t longest_line = 64 * 1024;
+constexpr std::size_t longest_line = 65'536;
 
 }  // namespace
 
@@ -45,7 +45,7 @@ stream_status stream::wait(short events) {
         if (deadline_ != clock::time_point::max()) {
             const auto left =
                 std::chrono::ceil<std::chrono::milliseconds>(deadline_ - clock::now()).count();
-            milliseconds = static_cast<int>(std::clamp<long long>(left, 0, 3600 * 1000));
+            milliseconds = static_cast<int>(std::clamp<long long>(left, 0, 3'600'000));
         }
         const int ready = ::poll(waits.data(), waits.size(), milliseconds);
         if (ready < 0 && errno == EINTR) continue;
