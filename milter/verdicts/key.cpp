@@ -63,8 +63,8 @@ const hash_seed& hash_seed::of_process() {
     static const hash_seed seed = [] {
         std::random_device device;
         const auto draw = [&] { return std::uint64_t{device()} << 32 | device(); };
-        const std::uint64_t first = draw();
-        return hash_seed{first, draw()};
+        const std::uint64_t drawn = draw();
+        return hash_seed{drawn, draw()};
     }();
     return seed;
 }
