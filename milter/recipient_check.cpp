@@ -185,8 +185,10 @@ recipient_check::result recipient_check::examine(const snapshot& now,
     r.from = e.mail.empty() ? "<>" : e.mail;
     const bool has_macros = !e.rcpt_mailer.empty();
     const mta_route route = route_from_macros(e, s.routing);
-    r.rcpt = has_macros && !route.rcpt.empty() ? route.rcpt : e.rcpt;
-    r.recipient = mailbox::parse(r.rcpt);
+    // A local user's macro is only its name (Sendmail); then the client's words say more.
+    const bool rewritten = route.rcpt.find('@') != std::string::npos;
+    r.recipient = mailbox::parse(rewritten ? route.rcpt : e.rcpt);
+    r.rcpt = r.recipient ? r.recipient->address() : (rewritten ? route.rcpt : e.rcpt);
     const auto skip = [&](reason why, std::string detail) {
         r.known = without_asking(verdict_class::skipped, why, std::move(detail));
         return r;
