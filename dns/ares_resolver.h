@@ -23,6 +23,8 @@ struct resolver_options {
     std::vector<std::string> servers;         // "127.0.0.1:53", "[::1]:53"; empty: /etc/resolv.conf
     std::chrono::milliseconds timeout{5000};  // one question, all servers and retries together
     std::size_t cache_capacity = 20000;       // answers kept: half of them MX, half addresses
+
+    bool operator==(const resolver_options&) const = default;
 };
 
 class ares_resolver final : public resolver {

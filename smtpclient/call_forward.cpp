@@ -44,7 +44,7 @@ bool failed_to_secure(const conclusion& c) {
 class call_forward::journey {
 public:
     journey(call_forward& owner, question& q)
-        : owner_(owner), question_(q), reach_(*owner.reach_), finder_(owner.resolver_, reach_, q) {}
+        : owner_(owner), question_(q), reach_(owner.reach_), finder_(owner.resolver_, reach_, q) {}
 
     asio::awaitable<verdict> travel() {
         const std::size_t hops = question_.to.recipient_mx ? 1 : question_.to.hops.size();
@@ -196,8 +196,8 @@ private:
         v.finding = {verdict_class::unreachable,
                      line.timed_out ? reason::timed_out : reason::connect_failed};
         v.stage = stage::connect;
-        v.host = t.name;
-        v.port = t.port;
+        v.host = t.name.empty() && t.literal ? t.literal->text() : t.name;
+        v.port = t.socket_path.empty() ? t.port : std::uint16_t{0};
         v.detail = line.why;
         tell(line.why);
         return v;
@@ -221,19 +221,14 @@ private:
 call_forward::call_forward(asio::any_io_executor executor, dns::resolver& resolver, reach r)
     : executor_(std::move(executor)),
       resolver_(resolver),
-      reach_(std::make_shared<const reach>(std::move(r))),
+      reach_(std::move(r)),
       random_(std::random_device{}()) {}
 
 call_forward::~call_forward() = default;
 
 asio::awaitable<verdict> call_forward::verify(question q) {
-    const auto keep = reach_;  // a reload may replace it meanwhile
     journey way(*this, q);
     co_return co_await way.travel();
-}
-
-void call_forward::set_reach(reach r) {
-    reach_ = std::make_shared<const reach>(std::move(r));
 }
 
 tls_context& call_forward::context_for(tls_version least) {

@@ -29,6 +29,8 @@ struct reach {  // whom a call-forward may contact ([routing])
         deny;  // where a name or MX may not lead; literals of a route are exempt
     dns::own_names my_names;
     std::set<dns::ip_address> my_addresses;
+
+    bool operator==(const reach&) const = default;
 };
 // This host's name and the addresses of its interfaces, without loopback, which [routing] deny
 // covers.
@@ -43,8 +45,6 @@ public:
     ~call_forward() override;
 
     [[nodiscard]] asio::awaitable<verdict> verify(question q) override;
-    // For the questions that begin from now on.
-    void set_reach(reach r);
 
 private:
     class journey;
@@ -53,7 +53,7 @@ private:
 
     asio::any_io_executor executor_;
     dns::resolver& resolver_;
-    std::shared_ptr<const reach> reach_;  // shared with questions under way, which outlive a reload
+    reach reach_;
     std::map<tls_version, std::unique_ptr<tls_context>> contexts_;
     std::minstd_rand random_;
 };

@@ -1,72 +1,16 @@
 #include "smtpclient/classify.h"
 
-#include "smtpclient/printable.h"
+#include "smtpclient/wording.h"
 
 #include <re2/re2.h>
-
-#include <algorithm>
-#include <array>
 
 namespace callforward::smtpclient {
 
 namespace {
 
-// text is in lower case.
-template <std::size_t N>
-bool mentions(const std::string& text, const std::array<std::string_view, N>& words) {
-    return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
-        return contains_ignoring_case(text, word);
-    });
-}
-
-// Words that turn a bare 550 or 553 from "no such mailbox" into "not from you": policy of the next
-// hop about the client, the sender or the content, as Postfix, Exim, Exchange, qmail and the block
-// lists word it.
-constexpr std::array<std::string_view, 30> words_of_policy{
-    "relay",      "block",      "denied",      "spam",        "authenticat",   "blacklist",
-    "black list", "denylist",   "rbl",         "dnsbl",       "spf",           "dmarc",
-    "dkim",       "reputation", "policy",      "not allowed", "not permitted", "prohibited",
-    "banned",     "forbidden",  "client host", "your ip",     "ip address",    "reverse dns",
-    "ptr record", "abuse",      "too many",    "rate limit",  "authoriz",      "sender",
-};
-
-constexpr std::array<std::string_view, 4> words_of_greylisting{
-    "greylist", "graylist", "grey list", "gray list"};
-
-constexpr std::array<std::string_view, 7> words_of_throttling{"throttl",
-                                                              "rate limit",
-                                                              "too many",
-                                                              "too fast",
-                                                              "too much",
-                                                              "limit exceeded",
-                                                              "try again more slowly"};
-
-constexpr std::array<std::string_view, 6> words_of_authentication{"authentication required",
-                                                                  "must authenticate",
-                                                                  "not authenticated",
-                                                                  "must issue a starttls",
-                                                                  "auth required",
-                                                                  "starttls command first"};
-
-constexpr std::array<std::string_view, 4> words_about_the_client{
-    "client host", "your ip", "your host", "blocked using"};
-
-// The words of a reply that are the next hop's own: without addresses and without the recipient's
-// domain, in which "spam@" or "blockchain.example" would be no evidence of anything.
-std::string own_words(const reply& r, std::string_view domain) {
-    const std::string text = to_lower(r.text());
-    const std::string name = to_lower(domain);
-    std::string words;
-    for (std::size_t begin = 0; begin < text.size();) {
-        const auto end = std::min(text.find(' ', begin), text.size());
-        const std::string_view word = std::string_view(text).substr(begin, end - begin);
-        const bool repeats = word.find('@') != std::string_view::npos ||
-                             (!name.empty() && word.find(name) != std::string_view::npos);
-        if (!repeats) words.append(word) += ' ';
-        begin = end + 1;
-    }
-    return words;
-}
+constexpr finding protocol_error{verdict_class::unreachable, reason::protocol_error};
+constexpr finding auth_required{verdict_class::refused, reason::auth_required};
+constexpr finding client_refused{verdict_class::refused, reason::client_refused};
 
 // The enhanced code with its class made to agree with the reply code: the code decides (RFC 3463
 // section 2).
@@ -94,70 +38,95 @@ finding undeliverable(reason r) {
     return {verdict_class::undeliverable, r};
 }
 
-finding refused(reason r) {
-    return {verdict_class::refused, r};
+finding refused(const wording& words) {
+    return {verdict_class::refused,
+            words.of_authentication() ? reason::auth_required : reason::policy};
 }
 
 finding classify_deferral(const reply& r, const reply_context& context) {
     const auto enhanced = r.enhanced();
-    const std::string text = own_words(r, context.domain);
+    const wording words(r, context.domain);
     const auto deferred = [](reason why) { return finding{verdict_class::deferred, why}; };
     if (enhanced && enhanced->subject == 2 && enhanced->detail == 2) {
         return deferred(reason::mailbox_full);
     }
-    if (mentions(text, words_of_greylisting)) return deferred(reason::greylisted);
-    if (mentions(text, words_of_throttling)) return deferred(reason::throttled);
+    if (words.of_greylisting()) return deferred(reason::greylisted);
+    // RFC 5321 section 4.5.3.1.10: too many recipients.
+    if (enhanced && enhanced->subject == 5 && enhanced->detail == 3) {
+        return deferred(reason::throttled);
+    }
+    if (words.of_throttling()) return deferred(reason::throttled);
+    if (!enhanced && !words.of_policy() && words.of_a_full_mailbox()) {
+        return deferred(reason::mailbox_full);
+    }
     return deferred(reason::deferred);
+}
+
+// 5.1.x: a bad destination mailbox, unless code or words speak of the sender or of us.
+finding classify_bad_address(const enhanced_code& enhanced,
+                             const wording& words,
+                             const reply_context& context) {
+    if (enhanced.detail == 7 || enhanced.detail == 8) {
+        return sender_refused(context.original_sender);
+    }
+    // RFC 3463 and its registry end at 5.1.10. Microsoft 365 goes on: 5.1.20 (bad From), 5.1.90
+    // (the sender's daily limit).
+    if (enhanced.detail >= 20) return refused(words);
+    // Postfix has "550 5.1.0 <...>: Sender address rejected: User unknown in local recipient
+    // table", and says so at RCPT.
+    if (words.of_the_sender()) return sender_refused(context.original_sender);
+    if (words.of_another_cause()) return refused(words);
+    return undeliverable(enhanced.detail == 6 ? reason::moved : reason::unknown_user);
+}
+
+// 5.2.x: the state of the mailbox. Google has "550 5.2.1 ... is receiving mail at a rate that
+// prevents additional messages", Microsoft 365 "5.2.2 Submission quota exceeded".
+finding classify_mailbox_state(const enhanced_code& enhanced, const wording& words) {
+    if (words.of_the_sender() || words.of_another_cause()) return refused(words);
+    if (enhanced.detail == 0 && words.of_policy()) return refused(words);  // says nothing itself
+    if (enhanced.detail <= 1) return undeliverable(reason::disabled);
+    if (enhanced.detail == 2) return undeliverable(reason::mailbox_full);
+    return refused(words);
+}
+
+// Without an enhanced code the text is all there is beside the code.
+finding classify_bare_refusal(int code, const wording& words) {
+    if (code < 550 || code > 553 || words.of_policy()) return refused(words);
+    // 552 is also "message too big" and "too many recipients" (RFC 5321 section 4.5.3.1.10), which
+    // are words of policy.
+    if (code == 552 || words.of_a_full_mailbox()) return undeliverable(reason::mailbox_full);
+    return undeliverable(code == 551 ? reason::moved : reason::unknown_user);
 }
 
 // 5xx to RCPT or DATA. The order matters: what the enhanced code says comes before what the code
 // says.
 finding classify_refusal(const reply& r, const reply_context& context) {
     const auto enhanced = agreed_code(r);
-    const std::string text = own_words(r, context.domain);
-    if (is_about_authentication(r.code)) return refused(reason::auth_required);
-    if (enhanced && enhanced->subject == 1) {
-        if (enhanced->detail == 7 || enhanced->detail == 8) {
-            return sender_refused(context.original_sender);
-        }
-        return undeliverable(enhanced->detail == 6 ? reason::moved : reason::unknown_user);
-    }
-    if (enhanced && enhanced->subject == 2) {
-        if (enhanced->detail <= 1) return undeliverable(reason::disabled);
-        if (enhanced->detail == 2) return undeliverable(reason::mailbox_full);
-    }
-    // Microsoft 365 answers "550 5.4.1 Recipient address rejected" for mailboxes that its directory
-    // does not have.
-    if (enhanced && r.code == 550 && enhanced->subject == 4 && enhanced->detail == 1) {
+    const wording words(r, context.domain);
+    if (is_about_authentication(r.code)) return auth_required;
+    if (enhanced && enhanced->subject == 1) return classify_bad_address(*enhanced, words, context);
+    if (is_about_syntax(r.code)) return protocol_error;
+    if (!enhanced) return classify_bare_refusal(r.code, words);
+    if (enhanced->subject == 2) return classify_mailbox_state(*enhanced, words);
+    // Microsoft 365 answers "550 5.4.1 Recipient address rejected: Access denied" for mailboxes
+    // that its directory does not have, but "550 5.4.1 Relay access denied" for foreign domains.
+    if (r.code == 550 && enhanced->subject == 4 && enhanced->detail == 1 &&
+        !words.of_another_cause() && !words.of_the_sender()) {
         return undeliverable(reason::unknown_user);
     }
-    if (is_about_syntax(r.code)) return {verdict_class::unreachable, reason::protocol_error};
-    if (enhanced && enhanced->subject == 7) {
-        const bool wants_it = mentions(text, words_of_authentication);
-        return refused(wants_it ? reason::auth_required : reason::policy);
-    }
-    // 552 is also "message too big" (5.3.4) and "too many recipients" (RFC 5321
-    // section 4.5.3.1.10).
-    if (r.code == 552 && !enhanced && !mentions(text, words_of_policy)) {
-        return undeliverable(reason::mailbox_full);
-    }
-    if (r.code == 551 && !enhanced) return undeliverable(reason::moved);
-    if ((r.code == 550 || r.code == 553) && !enhanced && !mentions(text, words_of_policy)) {
-        return undeliverable(reason::unknown_user);
-    }
-    return refused(reason::policy);
+    return refused(words);
 }
 
 // 5xx to MAIL: about the sender, unless it says that it is about us or about our syntax.
 finding classify_mail_refusal(const reply& r, const reply_context& context) {
     const auto enhanced = agreed_code(r);
-    const std::string text = own_words(r, context.domain);
-    if (is_about_authentication(r.code) || mentions(text, words_of_authentication)) {
-        return refused(reason::auth_required);
-    }
-    if (enhanced && enhanced->subject == 1) return sender_refused(context.original_sender);
-    if (is_about_syntax(r.code)) return {verdict_class::unreachable, reason::protocol_error};
-    if (mentions(text, words_about_the_client)) return refused(reason::client_refused);
+    const wording words(r, context.domain);
+    if (is_about_authentication(r.code) || words.of_authentication()) return auth_required;
+    const bool of_address = enhanced && enhanced->subject == 1;
+    if (is_about_syntax(r.code) && !of_address) return protocol_error;
+    if (words.of_the_client()) return client_refused;
+    if (of_address) return sender_refused(context.original_sender);
+    if (words.of_throttling()) return {verdict_class::refused, reason::policy};
     return sender_refused(context.original_sender);
 }
 
@@ -182,13 +151,13 @@ finding built_in(const reply& r, const reply_context& context) {
             if (at_recipient) return classify_refusal(r, context);
             if (context.stage == stage::mail) return classify_mail_refusal(r, context);
             if (context.stage == stage::auth || is_about_authentication(r.code)) {
-                return refused(reason::auth_required);
+                return auth_required;
             }
-            return refused(reason::client_refused);
+            return client_refused;
         default:
             break;
     }
-    return {verdict_class::unreachable, reason::protocol_error};
+    return protocol_error;
 }
 
 bool matches(const classify_rule& rule,
@@ -213,7 +182,7 @@ std::optional<finding> apply(const classify_rule& rule,
             if (!at_recipient) return std::nullopt;
             return finding{usual, rule.as};
         case verdict_class::undeliverable:
-            if (rule.as == reason::mailbox_full && transient) {
+            if (rule.as == reason::mailbox_full && transient && at_recipient) {
                 return finding{verdict_class::deferred, rule.as};
             }
             // Only a 5xx to RCPT makes a recipient undeliverable; a 4xx never becomes one.

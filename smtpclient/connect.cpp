@@ -49,7 +49,7 @@ struct race {
 // The race is shared: it ends when somebody has won, while the losers still come home.
 asio::awaitable<void> run(std::shared_ptr<race> r, std::size_t which, endpoint to) {
     std::error_code ec;
-    const auto token = asio::redirect_error(asio::use_awaitable, ec);
+    auto token = asio::redirect_error(asio::use_awaitable, ec);
     const asio_endpoint target = to_asio(to);
     co_await r->runners[which].socket.async_connect(target, token);
     auto& self = r->runners[which];
@@ -138,7 +138,7 @@ asio::awaitable<connected> connect_any(std::vector<endpoint> candidates,
         if (r->running == 0) break;
         r->wake.expires_at(more ? std::min(start_next, give_up) : give_up);
         std::error_code ignored;
-        const auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
         co_await r->wake.async_wait(token);
     }
     const std::size_t last = r->runners.empty() ? 0 : r->runners.size() - 1;

@@ -85,7 +85,7 @@ asio::awaitable<std::optional<io_failure>> connection::write(std::string bytes,
                                                              steady_time deadline) {
     tell('C', bytes);
     std::error_code ec;
-    const auto token = asio::redirect_error(asio::use_awaitable, ec);
+    auto token = asio::redirect_error(asio::use_awaitable, ec);
     const auto buffer = asio::buffer(bytes);
     watchdog_.arm(deadline);
     if (tls_stream_) {
@@ -100,7 +100,7 @@ asio::awaitable<std::optional<io_failure>> connection::write(std::string bytes,
 asio::awaitable<std::optional<io_failure>> connection::read_some(steady_time deadline) {
     std::array<char, read_size> bytes;
     std::error_code ec;
-    const auto token = asio::redirect_error(asio::use_awaitable, ec);
+    auto token = asio::redirect_error(asio::use_awaitable, ec);
     const auto buffer = asio::buffer(bytes);
     std::size_t count = 0;
     watchdog_.arm(deadline);
@@ -151,7 +151,7 @@ asio::awaitable<std::optional<io_failure>> connection::handshake(tls_context& co
                  server_name.data());
     }
     std::error_code ec;
-    const auto token = asio::redirect_error(asio::use_awaitable, ec);
+    auto token = asio::redirect_error(asio::use_awaitable, ec);
     watchdog_.arm(deadline);
     co_await stream.async_handshake(asio::ssl::stream_base::client, token);
     watchdog_.disarm();

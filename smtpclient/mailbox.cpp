@@ -39,17 +39,31 @@ bool is_well_formed(std::string_view text) {
     return printable_utf8(text, text.size() + 1) == text;
 }
 
-// "@a,@b:user@c" is user@c: the route is obsolete and to be ignored (RFC 5321 section 4.1.1.3).
-std::string_view without_source_route(std::string_view path) {
-    if (!path.starts_with('@')) return path;
-    // A route has no quotes, but an IPv6 literal in it has colons.
-    std::size_t depth = 0;
-    for (std::size_t i = 0; i < path.size(); ++i) {
-        if (path[i] == '[') ++depth;
-        if (path[i] == ']' && depth > 0) --depth;
-        if (path[i] == ':' && depth == 0) return path.substr(i + 1);
+// A domain as it may stand in a path: a name, or an address literal in brackets.
+bool is_domain_part(std::string_view text) {
+    if (text.starts_with('[') && text.ends_with(']') && text.size() > 2) {
+        return dns::ip_address::parse_literal(text.substr(1, text.size() - 2)).has_value();
     }
-    return path;
+    return dns::domain::parse(text).has_value();
+}
+
+// "@a,@b:user@c" is user@c: the route is obsolete and to be ignored (RFC 5321 section 4.1.1.3).
+// Only what is a route is taken for one: what is ignored must not hide what is not to be sent.
+std::optional<std::string_view> without_source_route(std::string_view path) {
+    if (!path.starts_with('@')) return path;
+    while (path.starts_with('@')) {
+        path.remove_prefix(1);
+        // An IPv6 literal has colons of its own.
+        const auto from = path.starts_with('[') ? path.find(']') : 0;
+        const auto end = path.find_first_of(",:", std::min(from, path.size()));
+        if (end == std::string_view::npos || !is_domain_part(path.substr(0, end))) {
+            return std::nullopt;
+        }
+        const bool last = path[end] == ':';
+        path.remove_prefix(end + 1);
+        if (last) return path;
+    }
+    return std::nullopt;
 }
 
 std::optional<std::string_view> without_brackets(std::string_view path) {
@@ -64,14 +78,13 @@ std::optional<std::string_view> without_brackets(std::string_view path) {
 std::optional<mailbox> mailbox::parse(std::string_view untrusted) {
     const auto path = without_brackets(untrusted);
     if (!path) return std::nullopt;
-    const std::string_view text = without_source_route(*path);
-    const auto at = text.rfind('@');
-    if (at == std::string_view::npos || text.size() > longest || !is_well_formed(text)) {
-        return std::nullopt;
-    }
+    const auto text = without_source_route(*path);
+    if (!text || text->size() > longest || !is_well_formed(*text)) return std::nullopt;
+    const auto at = text->rfind('@');
+    if (at == std::string_view::npos) return std::nullopt;
     mailbox result;
-    result.local_part_ = text.substr(0, at);
-    result.domain_part_ = text.substr(at + 1);
+    result.local_part_ = text->substr(0, at);
+    result.domain_part_ = text->substr(at + 1);
     if (!is_dot_string(result.local_part_) && !is_quoted_string(result.local_part_)) {
         return std::nullopt;
     }
@@ -81,13 +94,16 @@ std::optional<mailbox> mailbox::parse(std::string_view untrusted) {
         if (!result.literal_) return std::nullopt;
         return result;
     }
-    if (result.domain_part_.ends_with('.')) result.domain_part_.pop_back();
-    result.domain_ = dns::domain::parse(result.domain_part_);
-    if (!result.domain_) {
-        // "user@192.0.2.1" is sent by some; it falls under the same rules as a literal.
-        result.literal_ = dns::ip_address::parse(result.domain_part_);
-        if (!result.literal_) return std::nullopt;
+    result.domain_ = dns::domain::parse(name);
+    if (result.domain_) {
+        // domain::parse() has seen that there is one trailing dot at most.
+        if (name.ends_with('.')) result.domain_part_.pop_back();
+        return result;
     }
+    // "user@192.0.2.1" is sent by some; it falls under the same rules as a literal. A bare IPv6
+    // address never was a domain.
+    result.literal_ = dns::ip_address::parse(name);
+    if (!result.literal_ || name.find(':') != std::string_view::npos) return std::nullopt;
     return result;
 }
 

@@ -3,6 +3,7 @@
 #include "dns/domain.h"
 #include "smtpclient/printable.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace callforward::smtpclient {
@@ -22,6 +23,11 @@ std::optional<std::uint16_t> parse_port(std::string_view text) {
 
 std::string quoted(std::string_view untrusted) {
     return '"' + printable(untrusted, 100) + '"';
+}
+
+bool has_controls(std::string_view text) {
+    return std::any_of(
+        text.begin(), text.end(), [](char c) { return (c >= '\0' && c < ' ') || c == 0x7f; });
 }
 
 bool take_prefix(std::string_view& text, std::string_view prefix) {
@@ -128,8 +134,9 @@ std::optional<next_hop> parse_next_hop(std::string_view text, std::string& error
         next_hop hop;
         hop.protocol = protocol::lmtp;
         hop.socket_path = text;
-        if (hop.socket_path.size() > 107 || hop.socket_path.find('\0') != std::string::npos) {
-            error = "the path of a socket has at most 107 bytes";
+        // sockaddr_un holds 107 bytes; control bytes would be a line of their own in a log.
+        if (hop.socket_path.size() > 107 || has_controls(hop.socket_path)) {
+            error = "the path of a socket has at most 107 bytes, and no control characters";
             return std::nullopt;
         }
         return hop;

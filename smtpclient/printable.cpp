@@ -40,7 +40,7 @@ std::size_t utf8_length(std::string_view text) {
     const bool overlong = (length == 3 && value < 0x800) || (length == 4 && value < 0x10000);
     const bool surrogate = value >= 0xd800 && value <= 0xdfff;
     const bool control = value < 0xa0;
-    const bool reorders = (value >= 0x200e && value <= 0x200f) ||
+    const bool reorders = value == 0x061c || (value >= 0x200e && value <= 0x200f) ||
                           (value >= 0x2028 && value <= 0x202e) ||
                           (value >= 0x2066 && value <= 0x2069);
     return overlong || surrogate || control || reorders || value > 0x10ffff ? 0 : length;

@@ -12,6 +12,10 @@ bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
+bool is_letter_or_digit(char c) {
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 // One number of an enhanced code, at most three digits (RFC 3463 section 2), from the front of
 // text.
 std::optional<int> take_number(std::string_view& text) {
@@ -41,6 +45,8 @@ std::string to_string(const enhanced_code& code) {
 
 std::optional<enhanced_code> take_enhanced_code(std::string_view& text) {
     std::string_view rest = text;
+    // "550  5.7.1 ..." with two blanks is seen; a code overlooked would make a bare 550 of it.
+    rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
     if (rest.empty() || (rest[0] != '2' && rest[0] != '4' && rest[0] != '5')) return std::nullopt;
     enhanced_code code;
     code.status_class = rest[0] - '0';
@@ -51,7 +57,7 @@ std::optional<enhanced_code> take_enhanced_code(std::string_view& text) {
     const auto detail = take_number(rest);
     if (!detail) return std::nullopt;
     // "5.1.1.example" is no code; "5.1.1:" and "5.1.1," are seen and are.
-    if (!rest.empty() && (rest[0] == '.' || is_digit(rest[0]) || (rest[0] | 0x20) >= 'a')) {
+    if (!rest.empty() && (is_letter_or_digit(rest[0]) || rest[0] == '.' || rest[0] == '@')) {
         return std::nullopt;
     }
     code.subject = *subject;

@@ -1,0 +1,45 @@
+// What the MTA is told about a recipient: verdict + policy -> continue, or code, enhanced code and
+// text (INTERFACE section 5). Pure.
+//
+// The class of the verdict chooses the action by the policy's on_* keys; mode is the caller's, who
+// wants a decision to log also where it is not carried out. A reject has a code in 500..559, a
+// tempfail one in 400..459 and never 421, the enhanced code agrees with it, and the text is one
+// line of printable ASCII of at most 400 bytes. A '%' in the text is a single '%': the door has to
+// double it for smfi_setreply. In the text of a next hop its names and addresses are taken out as
+// far as the verdict knows them.
+#pragma once
+
+#include "milter/settings.h"
+#include "smtpclient/mailbox.h"
+#include "smtpclient/verdict.h"
+
+#include <string>
+
+namespace callforward::milter {
+
+struct decision {
+    milter::action action = action::accept;
+    int code = 0;          // 0 for accept, whose text is empty as well
+    std::string enhanced;  // "5.1.1"
+    std::string text;
+
+    bool operator==(const decision&) const = default;
+};
+
+// recipient is who the verdict is about, or nothing when its address was no mailbox.
+[[nodiscard]] decision decide(const smtpclient::verdict& v,
+                              const policy& p,
+                              const smtpclient::mailbox* recipient);
+
+[[nodiscard]] decision still_pending();   // 450 4.2.0: time is up, the answer is under way
+[[nodiscard]] decision shutting_down();   // 451 4.3.0
+[[nodiscard]] decision internal_error();  // 451 4.3.0
+
+// The enhanced code that stands for a finding where the next hop gave none; status_class says which
+// of its two forms.
+[[nodiscard]] smtpclient::enhanced_code default_enhanced_code(const smtpclient::finding& f,
+                                                              int status_class);
+// Our own words for a finding, as told to the sender.
+[[nodiscard]] std::string sentence(const smtpclient::finding& f, action a);
+
+}  // namespace callforward::milter

@@ -1,0 +1,75 @@
+// Questions in, verdicts out: from libmilter's threads to the shards and back, past what is already
+// known.
+//
+// ask() looks into memory, joins an equal question under way, or has the shard of the destination
+// ask; it waits no longer than the patience it was given, while the call-forward goes on and its
+// verdict is stored for the next try. Questions that differ only in the sender share one
+// call-forward; an answer that was about another's sender or message is not taken, and asked for
+// again. Thread: any.
+#pragma once
+
+#include "milter/log_line.h"
+#include "milter/settings.h"
+#include "milter/shard.h"
+#include "milter/verdicts/joined_questions.h"
+#include "milter/verdicts/key.h"
+#include "milter/verdicts/memory.h"
+#include "smtpclient/question.h"
+#include "smtpclient/verdict.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace callforward::milter {
+
+struct patience {
+    std::chrono::steady_clock::time_point limit;
+    // Called every 5 s from 10 s on, to tell the MTA that we are alive; false: the MTA has gone.
+    // May be empty.
+    std::function<bool()> give_sign;
+};
+
+struct answer {
+    std::shared_ptr<const smtpclient::verdict>
+        verdict;  // nothing: not known in time, but being worked on
+    milter::source source = milter::source::none;
+};
+
+class engine {
+public:
+    // shards: 0 for one per processor. Throws std::runtime_error when the resolver can not be set
+    // up.
+    explicit engine(const settings& s, unsigned shards = 0);
+    ~engine();
+    engine(const engine&) = delete;
+    engine& operator=(const engine&) = delete;
+
+    // fingerprint: policy.fingerprint. q.deadline is set here, from q.by->timeout.
+    [[nodiscard]] answer ask(smtpclient::question q,
+                             const std::string& fingerprint,
+                             const patience& p);
+    // For the questions that begin after it.
+    void use(const settings& s);
+
+private:
+    [[nodiscard]] answer join(const smtpclient::question& q,
+                              const verdicts::question_key& key,
+                              std::string_view name,
+                              const patience& p);
+    void start(const smtpclient::question& q,
+               const verdicts::question_key& key,
+               const std::string& name);
+
+    verdicts::memory known_;
+    verdicts::joined_questions under_way_;
+    std::mutex mutex_;  // over what a reload changes
+    dns::resolver_options resolver_;
+    smtpclient::reach reach_;
+    std::vector<std::unique_ptr<shard>> shards_;
+};
+
+}  // namespace callforward::milter

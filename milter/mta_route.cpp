@@ -1,0 +1,240 @@
+#include "milter/mta_route.h"
+
+#include "dns/domain.h"
+#include "smtpclient/mailbox.h"
+#include "smtpclient/next_hop.h"
+#include "smtpclient/printable.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace callforward::milter {
+
+namespace {
+
+constexpr std::size_t most_hops = 32;
+constexpr std::size_t longest_host = std::size_t{16} * 1024;  // of a macro; Postfix sends no more
+constexpr std::size_t longest_socket_path = 107;              // sockaddr_un
+
+// Mailers and transports that deliver on this machine, or to a program, or nowhere: the names of
+// both MTAs' own configuration files.
+constexpr std::array<std::string_view, 33> delivers_here{
+    "local",     "virtual",     "prog",
+    "*file*",    "*include*",   "error",
+    "discard",   "retry",       "usenet",
+    "procmail",  "cyrus",       "cyrusv2",
+    "cyrusbb",   "cyrus-imapd", "mailman",
+    "maildrop",  "dovecot",     "spamc",
+    "fax",       "phquery",     "mail11",
+    "pop",       "bsmtp",       "ifmail",
+    "scalemail", "uucp",        "uucp-old",
+    "suucp",     "rmail",       "uucp-new",
+    "uucp-dom",  "uucp-uudom",  "scalemail-backend"};
+
+constexpr std::array<std::string_view, 2> postfix_smtp{"smtp", "relay"};
+constexpr std::array<std::string_view, 5> sendmail_smtp{"smtp", "esmtp", "smtp8", "dsmtp", "relay"};
+
+template <class Names>
+bool is_one_of(const Names& names, std::string_view name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string quoted(std::string_view untrusted) {
+    return '"' + smtpclient::printable(untrusted, 100) + '"';
+}
+
+// What the mailer's name says, by the operator's word first; nothing when nobody knows it.
+std::optional<mailer_rule> rule_for(const std::string& mailer,
+                                    bool postfix,
+                                    const routing_settings& settings) {
+    if (const auto found = settings.mailers.find(mailer); found != settings.mailers.end()) {
+        return found->second;
+    }
+    mailer_rule rule;
+    if (is_one_of(delivers_here, mailer)) {
+        rule.skip = true;
+        return rule;
+    }
+    if (mailer == "lmtp") {
+        rule.protocol = smtpclient::protocol::lmtp;
+        return rule;
+    }
+    const bool smtp = postfix ? is_one_of(postfix_smtp, mailer) : is_one_of(sendmail_smtp, mailer);
+    return smtp ? std::optional(rule) : std::nullopt;
+}
+
+bool is_ascii(std::string_view text) {
+    return std::all_of(
+        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+// Postfix folds {rcpt_addr} beyond ASCII too: domains are then compared as A-labels.
+bool equal_apart_from_case(std::string_view a, std::string_view b) {
+    if (smtpclient::equal_ignoring_case(a, b)) return true;
+    const auto at_a = a.rfind('@');
+    const auto at_b = b.rfind('@');
+    if (at_a == std::string_view::npos || at_b == std::string_view::npos) return false;
+    if (!smtpclient::equal_ignoring_case(a.substr(0, at_a), b.substr(0, at_b))) return false;
+    if (is_ascii(a.substr(at_a)) && is_ascii(b.substr(at_b))) return false;
+    const auto domain = dns::domain::parse(a.substr(at_a + 1));
+    return domain && domain == dns::domain::parse(b.substr(at_b + 1));
+}
+
+// MTA-FACTS section 1: the MTA folds the local part in its macro, but not in what it delivers.
+std::string address_to_send(const envelope& e) {
+    std::string_view given = e.rcpt;
+    if (given.starts_with('<') && given.ends_with('>')) {
+        given.remove_prefix(1);
+        given.remove_suffix(1);
+    }
+    const bool as_given = e.rcpt_address.empty() || equal_apart_from_case(given, e.rcpt_address);
+    return std::string(as_given ? given : std::string_view(e.rcpt_address));
+}
+
+// Postfix's CHARS_COMMA_SP.
+std::string_view take_postfix_element(std::string_view& list) {
+    constexpr std::string_view separators = ", \t\r\n";
+    const auto begin = std::min(list.find_first_not_of(separators), list.size());
+    const auto end = std::min(list.find_first_of(separators, begin), list.size());
+    const std::string_view element = list.substr(begin, end - begin);
+    list.remove_prefix(end);
+    return element;
+}
+
+// A colon inside brackets belongs to an IPv6 address. One trailing dot is the MTA's mark of a name
+// that it has found in DNS.
+std::string_view take_sendmail_element(std::string_view& list) {
+    std::string_view element;
+    while (element.empty() && !list.empty()) {
+        bool bracketed = false;
+        std::size_t end = 0;
+        for (; end < list.size() && (bracketed || list[end] != ':'); ++end) {
+            if (list[end] == '[') bracketed = true;
+            if (list[end] == ']') bracketed = false;
+        }
+        element = list.substr(0, end);
+        list.remove_prefix(std::min(end + 1, list.size()));
+        if (element.ends_with('.')) element.remove_suffix(1);
+    }
+    return element;
+}
+
+std::optional<smtpclient::next_hop> socket_of(std::string_view path,
+                                              const std::string& queue_directory,
+                                              std::string& why) {
+    smtpclient::next_hop hop;
+    hop.protocol = smtpclient::protocol::lmtp;
+    if (!path.starts_with('/')) hop.socket_path = queue_directory + '/';
+    hop.socket_path += path;
+    if (path.empty() || hop.socket_path.size() > longest_socket_path ||
+        hop.socket_path.find('\0') != std::string::npos) {
+        why = quoted(path) + " is no path of a socket (at most 107 bytes)";
+        return std::nullopt;
+    }
+    return hop;
+}
+
+bool take_prefix(std::string_view& text, std::string_view prefix) {
+    if (!text.starts_with(prefix)) return false;
+    text.remove_prefix(prefix.size());
+    return true;
+}
+
+// The hops of {rcpt_host}; nothing when one of them can not be read, and in why what is wrong.
+std::optional<std::vector<smtpclient::next_hop>> hops_of(const envelope& e,
+                                                         const mailer_rule& rule,
+                                                         const routing_settings& settings,
+                                                         std::string& why) {
+    const bool postfix = e.mta.is_postfix();
+    const bool lmtp = rule.protocol == smtpclient::protocol::lmtp;
+    std::vector<smtpclient::next_hop> hops;
+    std::string_view list = e.rcpt_host;
+    if (list.size() > longest_host) {
+        why = "{rcpt_host} is longer than 16 KiB";
+        return std::nullopt;
+    }
+    if (postfix && lmtp && take_prefix(list, "unix:")) {
+        auto hop = socket_of(list, settings.queue_directory, why);
+        if (!hop) return std::nullopt;
+        hops.push_back(std::move(*hop));
+        return hops;
+    }
+    while (true) {
+        std::string_view element =
+            postfix ? take_postfix_element(list) : take_sendmail_element(list);
+        if (element.empty()) break;
+        if (hops.size() == most_hops) {
+            why = "{rcpt_host} names more than 32 next hops; the first 32 are used";
+            break;
+        }
+        if (postfix && lmtp) take_prefix(element, "inet:");
+        auto hop = smtpclient::parse_host_port(element, why);
+        if (!hop) return std::nullopt;
+        hop->protocol = rule.protocol;
+        if (lmtp) hop->look_up_mx = false;  // neither MTA asks for MX there
+        if (hop->port == 0) hop->port = rule.port;
+        hops.push_back(std::move(*hop));
+    }
+    if (hops.empty()) {
+        why = "{rcpt_host} " + quoted(e.rcpt_host) + " names no host";
+        return std::nullopt;
+    }
+    return hops;
+}
+
+// "smtp:" without a next hop, and a relay domain without an entry, come as the domain itself. They
+// are its MX, for which the absence of the domain says something about the recipient.
+bool is_mx_of_recipient(const std::vector<smtpclient::next_hop>& hops, std::string_view rcpt) {
+    if (hops.size() != 1) return false;
+    const auto& hop = hops.front();
+    if (!hop.look_up_mx || hop.port != 0 || hop.protocol != smtpclient::protocol::smtp)
+        return false;
+    const auto at = rcpt.rfind('@');
+    if (at == std::string_view::npos) return false;
+    const auto domain = dns::domain::parse(rcpt.substr(at + 1));
+    return domain && domain->name() == hop.host;
+}
+
+}  // namespace
+
+mta_route route_from_macros(const envelope& e, const routing_settings& settings) {
+    mta_route route;
+    route.rcpt = address_to_send(e);
+    if (e.rcpt_mailer.empty() || e.rcpt_host.empty() || e.rcpt_address.empty()) {
+        // Sendmail's local mailer has no host; Postfix has neither for mail that came without SMTP.
+        return route;
+    }
+    const auto rule = rule_for(smtpclient::to_lower(e.rcpt_mailer), e.mta.is_postfix(), settings);
+    if (rule && rule->skip) return route;
+    if (!rule) {
+        route.kind = route_kind::not_understood;
+        route.why = (e.mta.is_postfix() ? "unknown transport " : "unknown mailer ") +
+                    quoted(e.rcpt_mailer) + ": name it in [routing] mailers";
+        return route;
+    }
+    auto hops = hops_of(e, *rule, settings, route.why);
+    if (!hops) {
+        route.kind = route_kind::not_understood;
+        route.why = "{rcpt_host} of " + quoted(e.rcpt_mailer) + ": " + route.why;
+        // The one mistake that both an operator and the MTA's own documentation make look right.
+        if (!e.mta.is_postfix() && e.rcpt_host.find(':') != std::string::npos) {
+            route.why +=
+                " (Sendmail separates hosts by ':'; for a port define a mailer, and name "
+                "it in [routing] mailers)";
+        }
+        return route;
+    }
+    route.kind = route_kind::ask;
+    if (is_mx_of_recipient(*hops, route.rcpt)) {
+        route.to.recipient_mx = true;
+    } else {
+        route.to.hops = std::move(*hops);
+    }
+    return route;
+}
+
+}  // namespace callforward::milter

@@ -1,0 +1,256 @@
+#include "milter/recipient_check.h"
+
+#include "milter/log.h"
+#include "milter/log_line.h"
+#include "milter/mta_route.h"
+#include "smtpclient/printable.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <random>
+
+namespace callforward::milter {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+using smtpclient::mailbox;
+using smtpclient::reason;
+using smtpclient::verdict;
+using smtpclient::verdict_class;
+
+constexpr std::chrono::seconds within_of_postfix{
+    12};  // it waits 30 s, and libmilter can double a wait
+constexpr std::chrono::seconds within_of_others{4};  // Sendmail waits 10 s
+constexpr std::size_t most_advice = 1000;
+
+std::uint64_t random_number() {
+    thread_local std::mt19937_64 generator{std::random_device{}()};
+    return generator();
+}
+
+std::string own_name() {
+    std::array<char, 256> name{};
+    if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
+    const auto valid = dns::domain::parse(name.data());
+    return valid ? valid->name() : "localhost";
+}
+
+// The parameters of the client's MAIL command that are sent on. What is not understood is left out:
+// it is only a hint.
+smtpclient::mail_parameters parse_parameters(const std::vector<std::string>& untrusted) {
+    smtpclient::mail_parameters parameters;
+    for (const auto& parameter : untrusted) {
+        const auto equals = parameter.find('=');
+        const std::string_view keyword = std::string_view(parameter).substr(0, equals);
+        const std::string_view value = equals == std::string::npos
+                                           ? std::string_view{}
+                                           : std::string_view(parameter).substr(equals + 1);
+        if (smtpclient::equal_ignoring_case(keyword, "SMTPUTF8")) parameters.smtputf8 = true;
+        if (smtpclient::equal_ignoring_case(keyword, "SIZE")) {
+            std::uint64_t size = 0;
+            const auto [end, error] =
+                std::from_chars(value.data(), value.data() + value.size(), size);
+            if (error == std::errc{} && end == value.data() + value.size()) parameters.size = size;
+        }
+        if (!smtpclient::equal_ignoring_case(keyword, "BODY")) continue;
+        for (const char* const known : {"7BIT", "8BITMIME", "BINARYMIME"}) {
+            if (smtpclient::equal_ignoring_case(value, known)) parameters.body = known;
+        }
+    }
+    return parameters;
+}
+
+void set_sender(smtpclient::question& q, const policy& p, const envelope& e) {
+    switch (p.sender) {
+        case sender_choice::original: {
+            const auto sender = smtpclient::parse_reverse_path(e.mail);
+            q.sender = sender.value_or(std::string{});
+            // Nobody's mail is refused because the next hop dislikes the null sender.
+            q.original_sender = !q.sender.empty();
+            break;
+        }
+        case sender_choice::null:
+            q.original_sender = false;
+            break;
+        case sender_choice::fixed:
+            q.sender = p.fixed_sender;
+            q.original_sender = false;
+            break;
+    }
+}
+
+std::shared_ptr<const verdict> without_asking(verdict_class c, reason r, std::string why) {
+    auto v = std::make_shared<verdict>();
+    v->finding = {c, r};
+    v->detail = std::move(why);
+    return v;
+}
+
+}  // namespace
+
+struct recipient_check::snapshot {
+    explicit snapshot(std::shared_ptr<const settings> from) : all(std::move(from)), who(*all) {}
+
+    std::shared_ptr<const settings> all;
+    scope who;
+};
+
+// What examine() came to, and what the log line tells about the way there.
+struct recipient_check::result {
+    std::shared_ptr<const verdict> known;  // nothing: still pending
+    milter::source source = source::none;
+    const policy* by = nullptr;
+    std::string rcpt;
+    std::optional<mailbox> recipient;
+    std::string from;
+    std::string route;
+};
+
+recipient_check::recipient_check(engine& e, std::shared_ptr<const settings> s)
+    : engine_(e), snapshot_(std::make_shared<const snapshot>(std::move(s))) {}
+
+void recipient_check::use(std::shared_ptr<const settings> s) {
+    auto fresh = std::make_shared<const snapshot>(std::move(s));
+    const std::lock_guard lock(mutex_);
+    snapshot_ = std::move(fresh);
+}
+
+std::shared_ptr<const recipient_check::snapshot> recipient_check::current() const {
+    const std::lock_guard lock(mutex_);
+    return snapshot_;
+}
+
+std::chrono::milliseconds recipient_check::answer_within(const settings& s,
+                                                         const mta_identity& mta) {
+    if (s.milter.answer_within) return *s.milter.answer_within;
+    return mta.is_postfix() ? within_of_postfix : within_of_others;
+}
+
+decision recipient_check::check(const envelope& e, const keep_waiting& wait) {
+    const auto begin = clock::now();
+    const auto now = current();
+    const result r = examine(*now, e, wait);
+    const policy& p = *r.by;
+    const mailbox* const recipient = r.recipient ? &*r.recipient : nullptr;
+    const decision d = r.known ? decide(*r.known, p, recipient) : still_pending();
+
+    rcpt_record record;
+    record.id = make_trace_id(random_number());
+    record.rcpt = r.rcpt;
+    record.from = r.from;
+    record.client = e.client_address;
+    if (recipient != nullptr) {
+        record.domain =
+            recipient->domain() ? recipient->domain()->name() : recipient->domain_part();
+    }
+    record.route = r.route;
+    record.action = d.action;
+    record.mode = p.mode;
+    record.source = r.source;
+    record.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - begin);
+    record.reason = reason::timed_out;
+    record.verdict_class = verdict_class::unreachable;
+    record.text = "answer still pending";
+    if (r.known) {
+        const verdict& v = *r.known;
+        record.host = v.host;
+        record.address = v.address;
+        if (v.tls) record.tls = v.tls->version;
+        record.stage = v.stage;
+        record.outcome = v.outcome();
+        record.reason = v.finding.reason;
+        record.verdict_class = v.finding.verdict_class;
+        record.text = v.detail;
+        if (v.reply) {
+            record.code = v.reply->code;
+            if (const auto enhanced = v.reply->enhanced()) {
+                record.enhanced = smtpclient::to_string(*enhanced);
+            }
+            if (record.text.empty()) record.text = v.reply->text();
+        }
+    }
+    log::line(log::format() == log_format::json ? json_line(record) : logfmt_line(record));
+    return p.mode == policy_mode::enforce ? d : decision{};
+}
+
+recipient_check::result recipient_check::examine(const snapshot& now,
+                                                 const envelope& e,
+                                                 const keep_waiting& wait) {
+    const settings& s = *now.all;
+    result r;
+    r.by = &s.default_policy;
+    r.from = e.mail.empty() ? "<>" : e.mail;
+    const bool has_macros = !e.rcpt_mailer.empty();
+    const mta_route route = route_from_macros(e, s.routing);
+    r.rcpt = has_macros && !route.rcpt.empty() ? route.rcpt : e.rcpt;
+    r.recipient = mailbox::parse(r.rcpt);
+    const auto skip = [&](reason why, std::string detail) {
+        r.known = without_asking(verdict_class::skipped, why, std::move(detail));
+        return r;
+    };
+    if (has_macros && route.kind == route_kind::local) return skip(reason::local, route.why);
+
+    const scope_decision in = now.who.decide(e, r.recipient.value_or(mailbox{}));
+    if (!r.recipient) {
+        // An exempt client's odd address is the MTA's business.
+        if (in.skip && *in.skip == reason::exempt) return skip(reason::exempt, in.rule);
+        r.known = without_asking(verdict_class::undeliverable,
+                                 reason::bad_address,
+                                 "not a mailbox that can be sent to another server");
+        return r;
+    }
+    r.by = &policy_for(s, *r.recipient);
+    if (in.skip) return skip(*in.skip, in.rule);
+    if (r.by->mode == policy_mode::off) return skip(reason::off, "mode = \"off\"");
+
+    smtpclient::question q;
+    switch (r.by->route) {
+        case route_choice::mta:
+            if (!has_macros) return skip(reason::local, "the MTA does not say where it delivers");
+            if (route.kind == route_kind::not_understood) {
+                advise_once("route " + e.rcpt_mailer + ' ' + e.rcpt_host, route.why);
+                return skip(reason::local, route.why);
+            }
+            q.to = route.to;
+            break;
+        case route_choice::mx:
+            q.to.recipient_mx = true;
+            break;
+        case route_choice::list:
+            q.to.hops = r.by->hops;
+            break;
+    }
+    r.route = q.to.text();
+    q.recipient = *r.recipient;
+    set_sender(q, *r.by, e);
+    q.parameters = parse_parameters(e.mail_parameters);
+    q.by = r.by->transport;
+    const auto hostname = dns::domain::parse(e.mta.hostname);
+    q.helo = hostname ? hostname->name() : own_name();
+
+    patience p;
+    p.limit = clock::now() + answer_within(s, e.mta);
+    if (e.mta.is_postfix()) p.give_sign = wait;  // Sendmail takes a sign for an acceptance
+    answer a = engine_.ask(std::move(q), r.by->fingerprint, p);
+    r.source = a.source;
+    r.known = std::move(a.verdict);
+    if (r.known && r.known->finding.reason == reason::loop) {
+        advise_once("loop " + r.recipient->key().substr(r.recipient->local_part().size()),
+                    r.known->detail + "; name the server that has the mailboxes in [domain.\"" +
+                        smtpclient::printable(r.recipient->domain_part()) + "\"] route");
+    }
+    return r;
+}
+
+void recipient_check::advise_once(const std::string& about, const std::string& advice) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (advised_.size() >= most_advice || !advised_.insert(about).second) return;
+    }
+    log::say(log_level::warning, "recipients are not verified or not reached", {{"why", advice}});
+}
+
+}  // namespace callforward::milter

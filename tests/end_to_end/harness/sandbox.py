@@ -1,0 +1,122 @@
+"""The place a test runs in: root, a network of its own, a folder that unprivileged daemons can enter, bounded waits.
+
+Everything that is started is registered with a Sandbox and stopped in reverse order; nothing outside the folder is written.
+"""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import socket
+import struct
+import sys
+import tempfile
+import time
+
+CLONE_NEWNET = 0x40000000
+CLONE_NEWUTS = 0x04000000
+SIOCSIFFLAGS = 0x8914
+IFF_UP_RUNNING = 0x1 | 0x40
+
+
+def require_root():
+    """Postfix and Sendmail start as root and drop to their own users: without root there is nothing to test."""
+    if os.geteuid() != 0:
+        sys.exit("end-to-end tests: must run as root, because Postfix and Sendmail must be started by root "
+                 "(in CI: run the job in a container, or with sudo)")
+
+
+def enter_private_network():
+    """Moves this process into a network namespace that has loopback only, where port 25 is free at every address.
+
+    The host name becomes mx.test there: Sendmail sleeps 60 s at its start where the name has no dot. Where this
+    is forbidden (an unprivileged container) the tests go on in the machine's own network, on free ports.
+    """
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET | CLONE_NEWUTS) != 0:
+        return False
+    socket.sethostname("mx.test")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", IFF_UP_RUNNING, b""))
+    return True
+
+
+def free_port(address="127.0.0.1"):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+def smtp_port(address):
+    """25 where it can be had (Sendmail's macros do not tell the port of a next hop), else any free port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, 25))
+            return 25
+        except OSError:
+            return free_port(address)
+
+
+def wait_until(check, what, seconds=15.0):
+    """Polls `check` until it gives something true, which is returned; fails loudly, saying what was waited for."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+        time.sleep(0.01)
+
+
+def listens(address, port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((address, port)) == 0
+
+
+def binary(*parts):
+    """A program below the build folder (environment CALLFORWARD_BUILD)."""
+    build = os.environ.get("CALLFORWARD_BUILD")
+    if not build:
+        raise AssertionError("CALLFORWARD_BUILD is not set: say --build DIR")
+    path = os.path.join(os.path.abspath(build), *parts)
+    if not os.access(path, os.X_OK):
+        raise AssertionError(f"{path} is missing: build it first")
+    return path
+
+
+class Sandbox:
+    """A temporary folder and the things that were started in it."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="callforward-test-")
+        os.chmod(self.folder, 0o755)
+        self._running = []
+
+    def path(self, *parts):
+        return os.path.join(self.folder, *parts)
+
+    def write(self, name, text):
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def add(self, thing):
+        """Registers something that has stop(); it is stopped with the sandbox, the last one first."""
+        self._running.append(thing)
+        return thing
+
+    def stop(self):
+        problems = []
+        while self._running:
+            try:
+                self._running.pop().stop()
+            except Exception as problem:  # the others must be stopped all the same
+                problems.append(str(problem))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if problems:
+            raise AssertionError("; ".join(problems))

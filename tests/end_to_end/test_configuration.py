@@ -1,0 +1,127 @@
+"""What the operator sees of a wrong configuration, and of a right one."""
+
+import os
+import subprocess
+import tomllib
+import unittest
+
+from harness.daemon import check, program
+from harness.sandbox import Sandbox
+
+MISTAKES = {  # text: (line, what the message must name, the nearest valid name or "")
+    '[milter]\nsokcet = "unix:/x"\n': (2, "sokcet", "socket"),
+    '\n[polcy]\n': (2, "polcy", "policy"),
+    '[policy]\nmode = "enforc"\n': (2, "enforc", "enforce"),
+    '[policy]\ntimeout = 60\n': (2, "timeout", ""),
+    '[policy]\ntimeout = "60"\n': (2, "60", ""),
+    '[policy]\nport = 70000\n': (2, "port", ""),
+    '[policy]\ntls = "maybe"\n': (2, "maybe", "may"),
+    '[scope]\nexempt_clients = ["10.0.0.0/99"]\n': (2, "10.0.0.0/99", ""),
+    '[milter]\nsocket_mode = "rw"\n': (2, "rw", ""),
+    '[domain."example.com"]\nroutes = []\n': (2, "routes", "route"),
+    '[[classify]]\nas = "unknown_usr"\n': (2, "unknown_usr", "unknown_user"),
+    '[[classify]]\ntext = "(unclosed"\nas = "policy"\n': (2, "(unclosed", ""),
+    '[policy]\nmode = \n': (2, "", ""),
+}
+GOOD = """\
+[milter]
+socket = "inet:8891@127.0.0.1"
+answer_within = "3s"
+[scope]
+domains = ["example.com", ".example.org", "!never.example.com"]
+exempt_clients = ["192.0.2.0/24", "2001:db8::/32"]
+[policy]
+mode = "monitor"
+[domain."example.com"]
+route = ["[10.0.0.5]:25", "lmtp:unix:/run/lmtp", "[2001:db8::1]:25"]
+on_unreachable = "accept"
+[[classify]]
+stage = "rcpt"
+code = 550
+enhanced = "5.7.1"
+text = "(?i)no such \\"user\\""
+as = "unknown_user"
+"""
+
+
+class Configuration(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.box = Sandbox()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.box.stop()
+
+    def start(self, text):
+        """Starts the daemon for real: it must end by itself."""
+        return subprocess.run([program(), "--config", self.box.write("bad.toml", text)], capture_output=True,
+                              text=True, timeout=30)
+
+    def test_each_mistake_is_told_with_file_line_column_and_nearest_name(self):
+        for text, (line, names, nearest) in MISTAKES.items():
+            with self.subTest(text):
+                done = check(self.box.write("bad.toml", text))
+                self.assertEqual(done.returncode, 78, done)
+                self.assertRegex(done.stderr, rf"bad\.toml:{line}:\d+")
+                self.assertIn(names, done.stderr)
+                self.assertIn(nearest, done.stderr)
+
+    def test_the_daemon_refuses_to_start_with_a_mistake(self):
+        done = self.start('[milter]\nsokcet = "unix:/x"\n')
+        self.assertEqual(done.returncode, 78, done)
+        self.assertRegex(done.stderr, r"bad\.toml:2:\d+")
+
+    def test_a_missing_named_file_is_an_error(self):
+        done = check(self.box.path("missing.toml"))
+        self.assertEqual(done.returncode, 78, done)
+        self.assertIn("missing.toml", done.stderr)
+
+    def test_a_folder_is_no_configuration(self):
+        os.makedirs(self.box.path("folder.toml"), exist_ok=True)
+        self.assertEqual(check(self.box.path("folder.toml")).returncode, 78)
+
+    def test_a_missing_list_file_is_an_error(self):
+        done = check(self.box.write("list.toml", f'[scope]\ndomains = ["@{self.box.path("no-list")}"]\n'))
+        self.assertEqual(done.returncode, 78, done)
+        self.assertIn("no-list", done.stderr)
+
+    def test_an_empty_file_is_a_working_configuration(self):
+        self.assertEqual(check(self.box.write("empty.toml", "")).returncode, 0)
+
+    def test_what_check_prints_is_toml_that_check_accepts_and_prints_again(self):
+        for name, text in (("empty.toml", ""), ("good.toml", GOOD)):
+            with self.subTest(name):
+                first = check(self.box.write(name, text))
+                self.assertEqual(first.returncode, 0, first)
+                tomllib.loads(first.stdout)
+                second = check(self.box.write("again.toml", first.stdout))
+                self.assertEqual(second.returncode, 0, second)
+                self.assertEqual(second.stdout, first.stdout)
+
+    def test_check_prints_what_is_in_force(self):
+        printed = tomllib.loads(check(self.box.write("good.toml", GOOD)).stdout)
+        self.assertEqual(printed["policy"]["mode"], "monitor")
+        self.assertEqual(printed["policy"]["on_deferred"], "tempfail")
+        self.assertEqual(printed["domain"]["example.com"]["on_unreachable"], "accept")
+        self.assertEqual(printed["scope"]["domains"], ["example.com", ".example.org", "!never.example.com"])
+        self.assertEqual(printed["classify"][0]["as"], "unknown_user")
+
+    def test_set_wins_over_the_file(self):
+        done = check(self.box.write("good.toml", GOOD), "--set", 'policy.mode="off"', "--set", "policy.port=2525")
+        self.assertEqual(done.returncode, 0, done)
+        printed = tomllib.loads(done.stdout)
+        self.assertEqual((printed["policy"]["mode"], printed["policy"]["port"]), ("off", 2525))
+
+    def test_a_wrong_set_is_refused_and_named(self):
+        done = check(self.box.write("good.toml", GOOD), "--set", 'policy.moode="off"')
+        self.assertEqual(done.returncode, 78, done)
+        self.assertIn("moode", done.stderr)
+
+    def test_usage_version_and_help(self):
+        run = lambda option: subprocess.run([program(), option], capture_output=True, text=True, timeout=30)
+        self.assertEqual(run("--nonsense").returncode, 64)
+        self.assertEqual(run("--help").returncode, 0)
+        version = run("--version")
+        self.assertEqual(version.returncode, 0)
+        self.assertRegex(version.stdout, r"\d+\.\d+\.\d+")

@@ -1,0 +1,99 @@
+#include "milter/verdicts/key.h"
+
+#include <doctest/doctest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+using namespace callforward;
+using milter::verdicts::hash_seed;
+using milter::verdicts::question_key;
+using milter::verdicts::seeded_hash;
+
+namespace {
+
+constexpr hash_seed seed{1, 2};
+
+smtpclient::question question_of(const std::string& rcpt, const std::string& sender = "s@a.test") {
+    smtpclient::question q;
+    q.recipient = smtpclient::mailbox::parse(rcpt).value();
+    q.sender = sender;
+    q.to.recipient_mx = true;
+    return q;
+}
+
+question_key key_of(const smtpclient::question& q, const std::string& fingerprint = "f") {
+    return {q, fingerprint, seed};
+}
+
+}  // namespace
+
+TEST_CASE("The hash is SipHash-1-3, keyed") {
+    CHECK(seeded_hash("", {0, 0}) == 0xd1fba762150c532cU);
+    CHECK(seeded_hash("abc", {0, 0}) != seeded_hash("abc", {0, 1}));
+    CHECK(seeded_hash("abc", {0, 0}) != seeded_hash("abc", {1, 0}));
+    std::set<std::uint64_t> hashes;
+    std::string text;
+    for (int length = 0; length < 64; ++length) {
+        hashes.insert(seeded_hash(text, seed));
+        text += '\0';
+    }
+    CHECK(hashes.size() == 64);
+}
+
+TEST_CASE("Two processes do not share a seed, one process does not change it") {
+    CHECK(&hash_seed::of_process() == &hash_seed::of_process());
+    CHECK(hash_seed::of_process().first != hash_seed::of_process().second);
+}
+
+TEST_CASE("Spellings of one recipient and one sender have one key") {
+    const auto key = key_of(question_of("U@a1.test"));
+    CHECK(key == key_of(question_of("<U@A1.TEST.>")));
+    CHECK(key == key_of(question_of("U@a1.test", "s@A.Test")));
+    CHECK(key_of(question_of("u@m\xc3\xbcnchen.test")) ==
+          key_of(question_of("u@xn--mnchen-3ya.test")));
+    CHECK(key.with_sender().hash == key_of(question_of("<U@A1.TEST.>")).with_sender().hash);
+}
+
+TEST_CASE("Another local part, route or policy is another question, whoever sends") {
+    const auto key = key_of(question_of("u@a1.test"));
+    auto elsewhere = question_of("u@a1.test");
+    std::string error;
+    elsewhere.to = {false, {smtpclient::parse_next_hop("h.example", error).value()}};
+    for (const auto& other : {key_of(question_of("U@a1.test")),
+                              key_of(question_of("u@a2.test")),
+                              key_of(question_of("u+x@a1.test")),
+                              key_of(elsewhere),
+                              key_of(question_of("u@a1.test"), "g")}) {
+        CHECK_FALSE(key.recipient_only() == other.recipient_only());
+        CHECK(key.recipient_only().hash != other.recipient_only().hash);
+    }
+}
+
+TEST_CASE("Another sender or other parameters change only the key with the sender") {
+    const auto base = question_of("u@a1.test");
+    std::vector<smtpclient::question> others(7, base);
+    others[0].sender = "";
+    others[1].sender = "S@a.test";
+    others[2].original_sender = false;
+    others[3].parameters.size = 0;
+    others[4].parameters.size = 1234;
+    others[5].parameters.body = "8BITMIME";
+    others[6].parameters.smtputf8 = true;
+    const auto key = key_of(base);
+    for (const auto& q : others) {
+        const auto other = key_of(q);
+        CHECK(key.recipient_only() == other.recipient_only());
+        CHECK(key.recipient_only().hash == other.recipient_only().hash);
+        CHECK_FALSE(key.with_sender() == other.with_sender());
+        CHECK(key.with_sender().hash != other.with_sender().hash);
+    }
+}
+
+TEST_CASE("No part of a key can run over into the next one") {
+    CHECK_FALSE(key_of(question_of("u@a1.test"), "1:x").recipient_only() ==
+                key_of(question_of("u@a1.test"), "x").recipient_only());
+    CHECK_FALSE(key_of(question_of("u@a1.test", "s"), "f").with_sender() ==
+                key_of(question_of("u@a1.test", "s1:o"), "f").with_sender());
+}

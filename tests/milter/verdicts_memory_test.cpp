@@ -1,0 +1,260 @@
+#include "milter/verdicts/memory.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace callforward;
+using namespace std::chrono_literals;
+using milter::cache_settings;
+using milter::verdicts::entry_counts;
+using milter::verdicts::known;
+using milter::verdicts::memory;
+using milter::verdicts::question_key;
+using milter::verdicts::steady_clock;
+using smtpclient::reason;
+using smtpclient::verdict_class;
+
+namespace {
+
+const steady_clock::time_point start{1000h};
+
+question_key key_of(const std::string& rcpt, const std::string& sender = "s@a.test") {
+    smtpclient::question q;
+    q.recipient = smtpclient::mailbox::parse(rcpt).value();
+    q.sender = sender;
+    q.to.recipient_mx = true;
+    return {q, "f", {1, 2}};
+}
+
+question_key user(int n) {
+    return key_of("u" + std::to_string(n) + "@a1.test");
+}
+
+milter::verdicts::shared_verdict verdict_of(verdict_class c,
+                                            reason r,
+                                            const std::string& reply = "",
+                                            int code = 550) {
+    auto v = std::make_shared<smtpclient::verdict>();
+    v->finding = {c, r};
+    if (!reply.empty()) v->reply = smtpclient::reply{code, {reply}};
+    return v;
+}
+
+const auto accepted = verdict_of(verdict_class::deliverable, reason::accepted, "ok", 250);
+const auto unknown = verdict_of(verdict_class::undeliverable, reason::unknown_user, "5.1.1 no");
+const auto bare = verdict_of(verdict_class::undeliverable, reason::unknown_user, "no");
+const auto failed = verdict_of(verdict_class::unreachable, reason::timed_out);
+
+cache_settings small(std::size_t capacity, std::size_t undeliverable) {
+    cache_settings s;
+    s.capacity = capacity;
+    s.undeliverable_capacity = undeliverable;
+    return s;
+}
+
+std::optional<reason> reason_at(memory& m, const question_key& k, steady_clock::time_point at) {
+    const auto found = m.find(k, at);
+    return found ? std::optional(found->verdict->finding.reason) : std::nullopt;
+}
+
+}  // namespace
+
+TEST_CASE("Nothing is known at first, and what is stored is found as the same object") {
+    memory m{cache_settings{}};
+    CHECK_FALSE(m.find(user(1), start));
+    m.store(user(1), accepted, start);
+    const auto found = m.find(user(1), start + 1s);
+    REQUIRE(found);
+    CHECK(found->verdict == accepted);
+    CHECK(found->learnt == start);
+    CHECK_FALSE(m.find(user(2), start));
+    m.clear();
+    CHECK_FALSE(m.find(user(1), start));
+    CHECK(m.size() == entry_counts{});
+}
+
+TEST_CASE("An answer about the recipient alone is found for every sender, others are not") {
+    memory m{cache_settings{}};
+    m.store(key_of("good@a1.test"), accepted, start);
+    m.store(key_of("bad@a1.test"), unknown, start);
+    m.store(key_of("bare@a1.test"), bare, start);
+    m.store(key_of("far@a1.test"), failed, start);
+    m.store(key_of("none@a1.test"),
+            verdict_of(verdict_class::undeliverable, reason::no_such_domain),
+            start);
+    CHECK(m.find(key_of("good@a1.test", "other@b.test"), start));
+    CHECK(m.find(key_of("bad@A1.test", ""), start));
+    CHECK(m.find(key_of("none@a1.test", ""), start));
+    CHECK(m.find(key_of("bare@a1.test"), start));
+    CHECK_FALSE(m.find(key_of("bare@a1.test", "other@b.test"), start));
+    CHECK(m.find(key_of("far@a1.test"), start));
+    CHECK_FALSE(m.find(key_of("far@a1.test", ""), start));
+}
+
+TEST_CASE("Each class has its own lifetime") {
+    using milter::verdicts::lifetime;
+    const cache_settings s;
+    const auto life = [&](verdict_class c, reason r) { return lifetime(*verdict_of(c, r), s); };
+    CHECK(lifetime(*accepted, s) == 24h);
+    CHECK(life(verdict_class::deliverable, reason::catch_all) == 24h);
+    CHECK(lifetime(*unknown, s) == 10min);
+    CHECK(life(verdict_class::undeliverable, reason::null_mx) == 10min);
+    CHECK(life(verdict_class::undeliverable, reason::mailbox_full) == 30s);
+    CHECK(life(verdict_class::deferred, reason::greylisted) == 30s);
+    CHECK(life(verdict_class::refused, reason::policy) == 30s);
+    CHECK(life(verdict_class::refused, reason::sender_refused) == 30s);
+    CHECK(life(verdict_class::unreachable, reason::connect_failed) == 30s);
+    CHECK(life(verdict_class::unreachable, reason::loop) == 30s);
+    CHECK(life(verdict_class::insecure, reason::certificate) == 30s);
+    CHECK(life(verdict_class::unreachable, reason::overloaded) == 0s);
+    CHECK(life(verdict_class::sender_refused, reason::sender_refused) == 0s);
+    CHECK(life(verdict_class::skipped, reason::local) == 0s);
+}
+
+TEST_CASE("A life is at most as long as configured, and at most a tenth shorter") {
+    memory m{cache_settings{}, 7};
+    std::set<steady_clock::time_point> ends;
+    for (int i = 0; i < 200; ++i) {
+        m.store(user(i), unknown, start);
+        ends.insert(m.find(user(i), start)->expires);
+        CHECK(reason_at(m, user(i), start + 9min - 1ms) == reason::unknown_user);
+    }
+    CHECK(ends.size() > 50);
+    CHECK(*ends.begin() >= start + 9min);
+    CHECK(*ends.rbegin() <= start + 10min);
+    for (int i = 0; i < 200; ++i) CHECK_FALSE(m.find(user(i), start + 10min));
+    CHECK(m.size() == entry_counts{});
+}
+
+TEST_CASE("A use does not prolong a life") {
+    memory m{cache_settings{}};
+    m.store(user(1), accepted, start);
+    for (int hour = 0; hour < 21; ++hour) CHECK(m.find(user(1), start + hour * 1h));
+    CHECK_FALSE(m.find(user(1), start + 24h));
+}
+
+TEST_CASE("A lifetime of 0 keeps nothing, and what is never kept is not kept") {
+    cache_settings s;
+    s.deliverable = s.undeliverable = s.undetermined = s.catch_all = 0s;
+    memory none{s};
+    for (const auto& v : {accepted, unknown, bare, failed}) {
+        none.store(user(1), v, start);
+        CHECK_FALSE(none.find(user(1), start));
+    }
+    memory m{cache_settings{}};
+    m.store(user(1), verdict_of(verdict_class::unreachable, reason::overloaded), start);
+    m.store(user(2),
+            verdict_of(verdict_class::sender_refused, reason::sender_refused, "5.1.8 no"),
+            start);
+    m.store(user(3), verdict_of(verdict_class::skipped, reason::local), start);
+    CHECK(m.size() == entry_counts{});
+}
+
+TEST_CASE("A failed probe replaces no answer that is still fresh") {
+    memory m{cache_settings{}};
+    m.store(user(1), accepted, start);
+    m.store(user(1), failed, start + 1s);
+    CHECK(reason_at(m, user(1), start + 2s) == reason::accepted);
+    m.store(user(2), unknown, start);
+    m.store(user(2), failed, start + 1s);
+    CHECK(reason_at(m, user(2), start + 2s) == reason::unknown_user);
+    m.store(user(3), bare, start);
+    m.store(user(3), failed, start + 1s);
+    CHECK(reason_at(m, user(3), start + 2s) == reason::unknown_user);
+    m.store(user(3), failed, start + 11min);
+    CHECK(reason_at(m, user(3), start + 11min) == reason::timed_out);
+}
+
+TEST_CASE("A later answer replaces an earlier one, whichever it was") {
+    memory m{cache_settings{}};
+    m.store(user(1), failed, start);
+    m.store(user(1), unknown, start);
+    CHECK(reason_at(m, user(1), start) == reason::unknown_user);
+    m.store(user(1), accepted, start);
+    CHECK(reason_at(m, user(1), start) == reason::accepted);
+    CHECK(m.size().deliverable == 1);
+    m.store(user(1), unknown, start);
+    CHECK(reason_at(m, user(1), start) == reason::unknown_user);
+    CHECK(m.size().deliverable == 0);
+}
+
+TEST_CASE("A later refusal of one sender's mail is not hidden by an older deliverable") {
+    memory m{cache_settings{}};
+    m.store(user(1), accepted, start);
+    m.store(user(1), bare, start + 1s);
+    CHECK(reason_at(m, user(1), start + 2s) == reason::unknown_user);
+    CHECK_FALSE(m.find(key_of("u1@a1.test", "other@b.test"), start + 2s));
+}
+
+TEST_CASE("Full, a segment forgets what was used least recently, and no other segment's entry") {
+    memory m{small(3, 2)};
+    for (int i = 0; i < 3; ++i) m.store(user(i), accepted, start);
+    CHECK(m.find(user(0), start));
+    m.store(user(3), accepted, start);
+    CHECK(m.find(user(0), start));
+    CHECK_FALSE(m.find(user(1), start));
+    for (int i = 100; i < 1000; ++i) m.store(user(i), i % 2 == 0 ? unknown : failed, start);
+    CHECK(m.size() == entry_counts{3, 1, 1});
+    CHECK(m.find(user(0), start));
+    CHECK(m.find(user(999), start));
+    CHECK_FALSE(m.find(user(997), start));
+}
+
+TEST_CASE("Capacities hold over all shards, and 0 keeps nothing") {
+    memory m{small(5000, 3001)};
+    for (int i = 0; i < 12000; ++i) m.store(user(i), i % 2 == 0 ? accepted : unknown, start);
+    const auto counts = m.size();
+    CHECK(counts.deliverable <= 5000);
+    CHECK(counts.deliverable > 4500);
+    CHECK(counts.undeliverable <= 3001);
+    CHECK(counts.undeliverable > 2700);
+    memory none{small(0, 0)};
+    none.store(user(1), accepted, start);
+    none.store(user(2), unknown, start);
+    CHECK(none.size() == entry_counts{});
+}
+
+TEST_CASE("Counts follow every change") {
+    memory m{cache_settings{}};
+    m.store(user(1), accepted, start);
+    m.store(user(2), unknown, start);
+    m.store(user(3), failed, start);
+    CHECK(m.size() == entry_counts{1, 1, 1});
+    m.store(user(3), unknown, start);  // another key: it is about the recipient alone
+    CHECK(m.size() == entry_counts{1, 2, 1});
+    CHECK_FALSE(m.find(user(2), start + 1h));
+    CHECK(m.size() == entry_counts{1, 1, 1});
+    m.clear();
+    CHECK(m.size() == entry_counts{});
+    m.store(user(2), unknown, start);
+    CHECK(m.size() == entry_counts{0, 1, 0});
+}
+
+TEST_CASE("Many threads may find, store, count and clear at once") {
+    memory m{small(2048, 2048)};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&m, t] {
+            for (int i = 0; i < 3000; ++i) {
+                const auto key = user((i * 7 + t) % 500);
+                const auto now = start + std::chrono::seconds(i);
+                if (const auto found = m.find(key, now)) {
+                    static_cast<void>(found->verdict->outcome());
+                }
+                m.store(key, i % 3 == 0 ? accepted : i % 3 == 1 ? unknown : failed, now);
+                if (i % 500 == 0) static_cast<void>(m.size());
+                if (t == 0 && i % 1000 == 999) m.clear();
+            }
+        });
+    }
+    for (auto& thread : threads) thread.join();
+    const auto counts = m.size();
+    CHECK(counts.deliverable <= 2048);
+    CHECK(counts.undeliverable + counts.undetermined <= 2048);
+}
