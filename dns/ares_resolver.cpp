@@ -28,10 +28,10 @@ using steady = std::chrono::steady_clock;
 constexpr int max_messages = 12;
 
 template <class Record>
-answer<Record> nothing_known(const domain& asked, std::string why) {
+answer<Record> nothing_known(const domain& asked, std::string_view why) {
     answer<Record> out;
     out.canonical = asked.name();
-    out.why = std::move(why);
+    out.why = why;
     return out;
 }
 

@@ -127,7 +127,7 @@ private:
 };
 
 bytes rdata_of(const ns_rr& rr) {
-    return {ns_rr_rdata(rr), ns_rr_rdlen(rr)};
+    return {ns_rr_rdata(rr), static_cast<std::size_t>(ns_rr_rdlen(rr))};
 }
 
 void check_question(message& m, const domain& asked, record_type type) {

@@ -148,7 +148,7 @@ private:
     void read_udp();
     void accept_tcp();
     bool read_tcp(int fd);
-    bool answer(const packet& query, delayed reply);
+    bool answer(const packet& query, const delayed& reply);
     void answer_marks(const dns_name& mark,
                       unsigned type,
                       const packet& right,
@@ -259,7 +259,7 @@ bool dns_server::implementation::read_tcp(int fd) {
 }
 
 // False when a TCP connection is to be closed.
-bool dns_server::implementation::answer(const packet& query, delayed reply) {
+bool dns_server::implementation::answer(const packet& query, const delayed& reply) {
     const std::optional<dns_question> question = read_dns_question(query);
     if (!question) return false;
     const bool over_tcp = reply.connection >= 0;

@@ -74,10 +74,10 @@ public:
         : query_(query), q_(q) {}
 
     // The counts are filled in; `body` follows the question.
-    std::vector<std::uint8_t> build(unsigned flags,
-                                    unsigned answers,
-                                    unsigned authority,
-                                    const dns_writer& body) const {
+    [[nodiscard]] std::vector<std::uint8_t> build(unsigned flags,
+                                                  unsigned answers,
+                                                  unsigned authority,
+                                                  const dns_writer& body) const {
         const bool opt = q_.edns && (flags & 0xfU) != formerr;
         dns_writer out;
         out.raw(query_.first(2)).u16(flags).u16(1).u16(answers).u16(authority).u16(opt ? 1 : 0);
