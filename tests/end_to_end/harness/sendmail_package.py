@@ -1,6 +1,6 @@
 """Sendmail unpacked from Debian's packages into the build folder: it can not be installed beside Postfix.
 
-contrib/install-deps does it. Run before the private network is entered: this is the only step that needs a mirror, and
+contrib/install-deps does it. Run before sandbox.isolate(): this is the only step that needs a mirror, and
 it needs none once the folder is complete.
 """
 
