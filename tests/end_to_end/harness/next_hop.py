@@ -120,8 +120,8 @@ class NextHop:
         wanted = f"RCPT TO:<{recipient}>"
         return sum(line == wanted or line.startswith(wanted + " ") for line in list(self.commands))
 
-    def said(self, verb):
-        return [line for line in list(self.commands) if line.upper().startswith(verb)]
+    def said(self, beginning):
+        return [line for line in list(self.commands) if line.upper().startswith(beginning.upper())]
 
     def _accept(self, listener):
         while True:
@@ -129,6 +129,8 @@ class NextHop:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            if not self.unix_path:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self.sessions += 1
                 self._open.add(connection)

@@ -1,20 +1,26 @@
-"""The place a test runs in: root, a network of its own, a folder that unprivileged daemons can enter, bounded waits.
+"""The place a test runs in: root, namespaces of its own, a folder that unprivileged daemons can enter, bounded waits.
 
 Everything that is started is registered with a Sandbox and stopped in reverse order; nothing outside the folder is written.
 """
 
+import atexit
 import ctypes
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import struct
 import sys
 import tempfile
 import time
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
 SIOCSIFFLAGS = 0x8914
 IFF_UP_RUNNING = 0x1 | 0x40
 
@@ -26,18 +32,35 @@ def require_root():
                  "(in CI: run the job in a container, or with sudo)")
 
 
-def enter_private_network():
-    """Moves this process into a network namespace that has loopback only, where port 25 is free at every address.
+def isolate():
+    """Goes on in a child that has namespaces of its own; the parent only waits and passes on the exit code.
 
-    The host name becomes mx.test there: Sendmail sleeps 60 s at its start where the name has no dot. Where this
-    is forbidden (an unprivileged container) the tests go on in the machine's own network, on free ports.
+    Network: loopback only, with port 25 free at every address. Processes: whatever way the child ends, the kernel ends all
+    that it started. Host name: mx.test, because Sendmail sleeps 60 s at its start where the name has no dot. Where this is
+    forbidden (an unprivileged container) it does nothing: the tests run on the machine's own network, on free ports.
     """
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET | CLONE_NEWUTS) != 0:
-        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNS) != 0:
+        return
+    sys.stdout.flush()
+    if child := os.fork():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it from the terminal, too
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    libc.mount(b"proc", b"/proc", b"proc", 0, None)  # the leak sanitizer reads it
     socket.sethostname("mx.test")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", IFF_UP_RUNNING, b""))
-    return True
+
+
+def interrupt_on_sigterm():
+    """SIGTERM ends the run as Ctrl-C does, so that what was started is stopped."""
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def free_port(address="127.0.0.1"):
@@ -94,6 +117,7 @@ class Sandbox:
         self.folder = tempfile.mkdtemp(prefix="callforward-test-")
         os.chmod(self.folder, 0o755)
         self._running = []
+        atexit.register(self.stop)
 
     def path(self, *parts):
         return os.path.join(self.folder, *parts)
@@ -111,6 +135,7 @@ class Sandbox:
         return thing
 
     def stop(self):
+        atexit.unregister(self.stop)
         problems = []
         while self._running:
             try:

@@ -27,7 +27,7 @@ define(`HELP_FILE', `{home}/helpfile')dnl
 define(`confPID_FILE', `{home}/pid')dnl
 define(`confCONTROL_SOCKET_NAME', `')dnl
 define(`confHOST_STATUS_DIRECTORY', `')dnl
-define(`confDONT_BLAME_SENDMAIL', `ClassFileInUnsafeDirPath,MapInUnsafeDirPath')dnl
+define(`confDONT_BLAME_SENDMAIL', `TrustStickyBit')dnl
 define(`confDONT_PROBE_INTERFACES', `True')dnl
 define(`confTO_IDENT', `0')dnl
 define(`confBAD_RCPT_THROTTLE', `0')dnl
@@ -40,8 +40,8 @@ FEATURE(`use_cw_file')dnl
 FEATURE(`nocanonify')dnl
 FEATURE(`accept_unresolvable_domains')dnl
 FEATURE(`accept_unqualified_senders')dnl
-FEATURE(`mailertable', `text -o {home}/mailertable')dnl
-FEATURE(`virtusertable', `text -o {home}/virtusertable')dnl
+FEATURE(`mailertable', `text -k0 -v1 {home}/mailertable')dnl
+FEATURE(`virtusertable', `text -k0 -v1 {home}/virtusertable')dnl
 FEATURE(`no_default_msa')dnl
 {filters}
 {daemons}
@@ -131,7 +131,7 @@ class Sendmail:
     def _make_configuration(self):
         home = sendmail_package.cf_folder()
         made = subprocess.run(
-            [sendmail_package.find_m4(), f"-D_CF_DIR_={home}/", f"{home}/m4/cf.m4", f"{self.home}/sendmail.mc"],
+            [sendmail_package.m4(), f"-D_CF_DIR_={home}/", f"{home}/m4/cf.m4", f"{self.home}/sendmail.mc"],
             capture_output=True, text=True)
         if made.returncode != 0:
             raise AssertionError(f"m4 failed: {made.stderr}")
