@@ -47,6 +47,8 @@ public:
     // "192.0.2.0/24", "2001:db8::/32", or a single address. Host bits may be set; they are ignored.
     [[nodiscard]] static std::optional<network> parse(std::string_view text);
     [[nodiscard]] bool contains(const ip_address& address) const;
+    [[nodiscard]] const ip_address& base() const { return base_; }  // as written, host bits too
+    [[nodiscard]] unsigned prefix_length() const { return prefix_length_; }
     [[nodiscard]] std::string text() const;
 
     auto operator<=>(const network&) const = default;

@@ -13,8 +13,8 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace callforward::milter {
@@ -28,6 +28,13 @@ struct list_entry {
     int line = 0;
 };
 
+// A network of a list, with where it was written.
+struct listed_network {
+    dns::network network;
+    std::string file;
+    int line = 0;
+};
+
 struct milter_settings {
     std::string socket = "inet:8891@127.0.0.1";
     unsigned socket_mode = 0660;
@@ -37,12 +44,13 @@ struct milter_settings {
 };
 
 struct scope_settings {
+    // "example.com", ".example.com", "*", each with "!" before it or not; names are A-labels.
     std::vector<list_entry> domains{{"*", "", 0}};
-    std::vector<dns::network>
+    std::vector<listed_network>
         exempt_clients;  // default 127.0.0.0/8 and ::1: see default_settings()
     bool exempt_authenticated = true;
     std::vector<list_entry> exempt_recipients{{"postmaster", "", 0}, {"abuse", "", 0}};
-    std::vector<list_entry> exempt_senders;
+    std::vector<list_entry> exempt_senders;  // "user@domain", "domain", ".domain", "<>"
 };
 
 enum class policy_mode { enforce, monitor, off };
@@ -86,7 +94,7 @@ struct routing_settings {
     std::vector<dns::ip_address> my_addresses;
     std::vector<dns::network> deny;              // default: see default_settings()
     std::map<std::string, mailer_rule> mailers;  // keys in lower case
-    std::set<std::string> virtual_aliases;       // "user@domain" and "@domain", lower case
+    std::vector<list_entry> virtual_aliases;     // "user@domain" and "@domain", lower case
     std::string queue_directory = "/var/spool/postfix";
 };
 
@@ -131,5 +139,9 @@ struct settings {
 
 // The settings of an empty file.
 [[nodiscard]] settings default_settings();
+
+// What policy::fingerprint holds: sender, HELO name, port, TLS level and floor, local rules. Times
+// are not part of it: they change when an answer comes, not what it is.
+[[nodiscard]] std::string verdict_fingerprint(const policy& p);
 
 }  // namespace callforward::milter

@@ -1,0 +1,39 @@
+// The configuration file (INTERFACE section 2) to settings, and back.
+//
+// A file is read whole, at most 4 MiB, with the lists it names. All that is wrong is found before
+// anything is thrown, one line each: "file:line:column: message". Behind this header stand
+// config_tree (the only user of a TOML library), config_reader (types, ranges, names),
+// config_sections and config_policy (the keys), config_pending (keys of later releases). Any
+// thread; reads files, changes nothing.
+#pragma once
+
+#include "milter/settings.h"
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace callforward::milter {
+
+class config_error : public std::runtime_error {  // what(): the findings, without last line end
+    using std::runtime_error::runtime_error;
+};
+
+// `overrides` are the arguments of --set, "SECTION.KEY=TOMLVALUE"; they win over the file, later
+// ones over earlier ones.
+[[nodiscard]] settings load_settings(const std::string& file,
+                                     const std::vector<std::string>& overrides,
+                                     bool file_may_be_missing);
+
+// The same for text that has been read; `file` is its name in messages and the base of relative
+// "@file" entries.
+[[nodiscard]] settings parse_settings(std::string_view text,
+                                      const std::string& file,
+                                      const std::vector<std::string>& overrides = {});
+
+// The effective configuration, lists expanded, as TOML that parse_settings() takes back. Keys this
+// release does not act on are left out.
+[[nodiscard]] std::string to_toml(const settings& s);
+
+}  // namespace callforward::milter

@@ -1,0 +1,190 @@
+#include "milter/config_policy.h"
+
+#include "milter/config_values.h"
+#include "smtpclient/printable.h"
+
+#include <memory>
+
+namespace callforward::milter {
+
+namespace {
+
+using smtpclient::stage;
+
+struct policy_draft {
+    policy result;
+    smtpclient::transport by;
+};
+
+void read_hop(const setting& from, const config_node& item, policy& into) {
+    std::string error;
+    if (item.is != config_node::type::text) {
+        from.fail_at(item.where, "is a list of next hops, each a string");
+    } else if (item.text == "mta" || item.text == "mx") {
+        from.fail_at(item.where, quoted(item.text) + " stands alone, not in a list of next hops");
+    } else if (auto hop = smtpclient::parse_next_hop(item.text, error)) {
+        into.hops.push_back(std::move(*hop));
+    } else {
+        from.fail_at(item.where, "has a bad next hop: " + error);
+    }
+}
+
+void read_route(const setting& from, policy_draft& into) {
+    const config_node& value = from.value();
+    policy& p = into.result;
+    p.hops.clear();
+    if (value.is == config_node::type::text) {
+        const std::string lower = smtpclient::to_lower(value.text);
+        if (value.text == "mta" || value.text == "mx") {
+            p.route = value.text == "mta" ? route_choice::mta : route_choice::mx;
+            return;
+        }
+        if (lower == "mta" || lower == "mx") {
+            from.fail("is written in lower case: did you mean " + quoted(lower) + '?');
+            return;
+        }
+        p.route = route_choice::list;
+        read_hop(from, value, p);
+        return;
+    }
+    if (value.is != config_node::type::array || value.items.empty()) {
+        from.fail("must be \"mta\", \"mx\", a next hop, or an array of next hops");
+        return;
+    }
+    p.route = route_choice::list;
+    for (const config_node& item : value.items) read_hop(from, item, p);
+}
+
+void read_sender(const setting& from, policy_draft& into) {
+    const auto text = from.text();
+    if (!text) return;
+    policy& p = into.result;
+    p.fixed_sender.clear();
+    if (*text == "original") {
+        p.sender = sender_choice::original;
+    } else if (*text == "null" || *text == "<>") {
+        p.sender = sender_choice::null;
+    } else if (const auto address = smtpclient::mailbox::parse(*text)) {
+        p.sender = sender_choice::fixed;
+        p.fixed_sender = address->address();
+    } else {
+        from.fail("must be \"original\", \"null\" or an address, not " + quoted(*text));
+    }
+}
+
+void read_tls(const setting& from, policy_draft& into) {
+    const auto name = from.one_of(smtpclient::tls_level_names());
+    if (!name) return;
+    if (is_pending_value("policy", "tls", *name)) {
+        from.fail("= " + quoted(*name) + ' ' + std::string(not_yet));
+    } else if (const auto level = smtpclient::parse_tls_level(*name)) {
+        into.by.tls = *level;
+    }
+}
+
+void read_probe_until(const setting& from, policy_draft&) {
+    constexpr std::array<std::string_view, 2> names{"rcpt", "data"};
+    const auto name = from.one_of(names);
+    if (name && is_pending_value("policy", "probe_until", *name)) {
+        from.fail("= " + quoted(*name) + ' ' + std::string(not_yet));
+    }
+}
+
+template <class Value, class Read>
+void take(std::optional<Value> read, Read& into) {
+    if (read) into = static_cast<Read>(*read);
+}
+
+template <action policy::*Member>
+void read_action(const setting& from, policy_draft& into) {
+    take(from.one_of_named(action_names), into.result.*Member);
+}
+
+template <milliseconds smtpclient::transport::*Member>
+void read_limit(const setting& from, policy_draft& into) {
+    take(from.time_limit(), into.by.*Member);
+}
+
+using key = config_key<policy_draft>;
+const std::array policy_keys{
+    key{"mode",
+        [](const setting& from, policy_draft& p) {
+            take(from.one_of_named(policy_mode_names), p.result.mode);
+        }},
+    key{"route", read_route},
+    key{"port",
+        [](const setting& from, policy_draft& p) { take(from.integer(1, 65535), p.by.port); }},
+    key{"sender", read_sender},
+    key{"helo",
+        [](const setting& from, policy_draft& p) {
+            take(from.checked_text(check_helo), p.by.helo);
+        }},
+    key{"timeout", read_limit<&smtpclient::transport::timeout>},
+    key{"connect_timeout", read_limit<&smtpclient::transport::connect_timeout>},
+    key{"reply_timeout", read_limit<&smtpclient::transport::reply_timeout>},
+    key{"tls", read_tls},
+    key{"tls_min",
+        [](const setting& from, policy_draft& p) {
+            take(from.one_of_named(tls_version_names), p.by.tls_min);
+        }},
+    key{"probe_until", read_probe_until},
+    key{"on_undeliverable", read_action<&policy::on_undeliverable>},
+    key{"on_sender_refused", read_action<&policy::on_sender_refused>},
+    key{"on_deferred", read_action<&policy::on_deferred>},
+    key{"on_refused", read_action<&policy::on_refused>},
+    key{"on_unreachable", read_action<&policy::on_unreachable>},
+    key{"on_insecure", read_action<&policy::on_insecure>},
+    key{"reply_text",
+        [](const setting& from, policy_draft& p) {
+            take(from.one_of_named(reply_text_names), p.result.reply_text);
+        }},
+};
+
+}  // namespace
+
+policy read_policy(const config_node& table,
+                   const section_name& section,
+                   const policy& base,
+                   reading& in) {
+    policy_draft draft{base, *base.transport};
+    read_section(table, section, policy_keys, draft, in);
+    draft.result.transport = std::make_shared<const smtpclient::transport>(std::move(draft.by));
+    draft.result.fingerprint = verdict_fingerprint(draft.result);
+    return std::move(draft.result);
+}
+
+void read_domain_policies(const config_node& domains, settings& s, reading& in) {
+    if (!is_table(domains, "[domain]", in)) return;
+    for (const config_member& member : domains.members) {
+        const std::string shown = "[domain." + quoted(member.name) + ']';
+        if (member.value.is != config_node::type::table) {
+            in.found.add(member.where,
+                         quoted(member.name) + " in [domain] is no table: write " + shown);
+            continue;
+        }
+        std::string name = member.name;
+        if (name == "*") {
+            in.found.add(member.where, shown + ": what holds for all domains stands in [policy]");
+            continue;
+        }
+        if (const std::string wrong = check_policy_domain(name); !wrong.empty()) {
+            in.found.add(member.where, shown + ": " + wrong);
+            continue;
+        }
+        // [domain.example.com] is a table in a table: TOML needs the quotes.
+        const auto& inner = member.value.members;
+        if (inner.size() == 1 && inner.front().value.is == config_node::type::table) {
+            in.found.add(inner.front().where,
+                         "a domain needs quotes: [domain.\"" +
+                             smtpclient::printable_utf8(name + '.' + inner.front().name, 200) +
+                             "\"]");
+            continue;
+        }
+        policy p = read_policy(member.value, {shown, "policy"}, s.default_policy, in);
+        if (!s.domain_policies.emplace(name, std::move(p)).second) {
+            in.found.add(member.where, shown + ": there is another table for this domain");
+        }
+    }
+}
+
+}  // namespace callforward::milter

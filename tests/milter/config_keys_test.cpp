@@ -1,0 +1,463 @@
+// Every key of the configuration: its default, another value that is taken, and ones that are not.
+#include "milter/config.h"
+#include "milter/config_pending.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+
+using namespace callforward;
+using namespace callforward::milter;
+
+namespace {
+
+struct key_row {
+    std::string section;
+    std::string key;
+    std::string default_value;
+    std::string other;               // written
+    std::string shown;               // as to_toml() prints it
+    std::vector<std::string> wrong;  // refused, at the place of the value
+};
+
+const std::string long_path = "\"unix:/" + std::string(107, 'x') + '"';
+
+const std::vector<key_row> rows{
+    {"milter",
+     "socket",
+     R"("inet:8891@127.0.0.1")",
+     R"("inet6:0@[::1]")",
+     R"("inet6:0@[::1]")",
+     {"8891",
+      "\"\"",
+      "\"8891\"",
+      "\"inet:8891\"",
+      "\"inet:x@127.0.0.1\"",
+      "\"inet:65536@::1\"",
+      "\"inet:1@::1\"",
+      "\"inet6:1@127.0.0.1\"",
+      "\"unix:relative\"",
+      "\"fd:x\"",
+      "\"inet:1@a b\"",
+      "\"tcp:1@127.0.0.1\"",
+      "\"inet:-1@127.0.0.1\"",
+      "\"unix:/a\\u0000b\"",
+      long_path}},
+    {"milter",
+     "socket_mode",
+     R"("0660")",
+     R"("600")",
+     R"("0600")",
+     {"0o660", "\"888\"", "\"7777\"", "\"\"", "\"-660\"", "\"rw-rw----\""}},
+    {"milter",
+     "socket_group",
+     R"("")",
+     R"("postfix")",
+     R"("postfix")",
+     {"5", "\"a b\"", "\"a:b\""}},
+    {"milter", "user", R"("")", R"("callforward")", R"("callforward")", {"true", "\"a\\nb\""}},
+    {"milter",
+     "answer_within",
+     R"("auto")",
+     R"("500ms")",
+     R"("500ms")",
+     {"8", "\"8\"", "\"499ms\"", "\"0s\"", "\"2h\"", "\"Auto\"", "\"\""}},
+    {"scope",
+     "domains",
+     R"(["*"])",
+     R"(["A.example", "!.b.example", "!c.example", ".d.example"])",
+     R"(["a.example", "!.b.example", "!c.example", ".d.example"])",
+     {"\"*\"",
+      "[1]",
+      "[\"\"]",
+      "[\"!\"]",
+      "[\"!*\"]",
+      "[\"*.example\"]",
+      "[\"192.0.2.1\"]",
+      "[\"a@b.example\"]",
+      "[[\"a.example\"]]",
+      "[\"..example\"]"}},
+    {"scope",
+     "exempt_clients",
+     R"(["127.0.0.0/8", "::1/128"])",
+     R"(["192.0.2.1", "::ffff:10.0.0.0/104"])",
+     R"(["192.0.2.1/32", "10.0.0.0/8"])",
+     {"[\"10.0.0.0/33\"]",
+      "[\"example.com\"]",
+      "[\"\"]",
+      "[10]",
+      "\"10.0.0.0/8\"",
+      "[\"::/129\"]"}},
+    {"scope", "exempt_authenticated", "true", "false", "false", {"1", "\"true\"", "[]"}},
+    {"scope",
+     "exempt_recipients",
+     R"(["postmaster", "abuse"])",
+     R"(["Root", "\"a b\"@X.example"])",
+     R"(["root", "\"a b\"@x.example"])",
+     {"[\"\"]", "[\"a b\"]", "[\"@example.com\"]", "[\"a@\"]", "[\"<a@b.example>\"]"}},
+    {"scope",
+     "exempt_senders",
+     "[]",
+     R"(["A@b.Example", "C.example", ".d.example", "<>"])",
+     R"(["a@b.example", "c.example", ".d.example", "<>"])",
+     {"[\"a@\"]", "[\"\"]", "[\"*\"]", "[\"a b\"]", "[7]"}},
+    {"policy", "mode", R"("enforce")", R"("monitor")", R"("monitor")", {"\"on\"", "false", "\"\""}},
+    {"policy",
+     "route",
+     R"("mta")",
+     R"(["[10.0.0.5]:26", "lmtp:unix:/x", "smtps:A.example"])",
+     R"(["[10.0.0.5]:26", "lmtp:unix:/x", "smtps:a.example"])",
+     {"[]",
+      "\"\"",
+      "25",
+      "[25]",
+      "[\"mta\"]",
+      "[\"mx\"]",
+      "\"MX\"",
+      "\"a b\"",
+      "[\"[a.example\"]",
+      "\"a.example:0\"",
+      "\"unix:/x\""}},
+    {"policy", "port", "25", "65535", "65535", {"0", "65536", "-1", "\"25\"", "2.5"}},
+    {"policy",
+     "sender",
+     R"("original")",
+     R"("Probe@Example.com")",
+     R"("Probe@Example.com")",
+     {"\"\"", "\"nobody\"", "\"a@b@\"", "1", "\"a@b.example> X\""}},
+    {"policy",
+     "helo",
+     R"("")",
+     R"("Mx.Example.com")",
+     R"("mx.example.com")",
+     {"\"a b\"", "\"192.0.2.1\"", "5", "\"a\\r\\nQUIT\""}},
+    {"policy",
+     "timeout",
+     R"("60s")",
+     R"("1500ms")",
+     R"("1500ms")",
+     {"60", "\"60\"", "\"-1s\"", "\"1.5s\"", "\"1 s\"", "\"s\"", "\"5y\"", "\"25h\"", "6.0"}},
+    {"policy", "connect_timeout", R"("5s")", R"("1m")", R"("60s")", {"5", "\"2d\""}},
+    {"policy", "reply_timeout", R"("30s")", R"("2m")", R"("2m")", {"true", "\"\""}},
+    {"policy", "tls", R"("may")", R"("encrypt")", R"("encrypt")", {"\"yes\"", "true"}},
+    {"policy", "tls_min", R"("1.2")", R"("1.0")", R"("1.0")", {"1.2", "\"1.4\"", "\"TLSv1.2\""}},
+    {"policy", "probe_until", R"("rcpt")", "", "", {"\"mail\"", "1"}},
+    {"policy", "on_undeliverable", R"("reject")", R"("tempfail")", R"("tempfail")", {"\"no\""}},
+    {"policy", "on_sender_refused", R"("reject")", R"("accept")", R"("accept")", {"\"defer\""}},
+    {"policy", "on_deferred", R"("tempfail")", R"("accept")", R"("accept")", {"4"}},
+    {"policy", "on_refused", R"("tempfail")", R"("reject")", R"("reject")", {"\"\""}},
+    {"policy", "on_unreachable", R"("tempfail")", R"("accept")", R"("accept")", {"false"}},
+    {"policy", "on_insecure", R"("tempfail")", R"("reject")", R"("reject")", {"\"Reject\""}},
+    {"policy", "reply_text", R"("upstream")", R"("neutral")", R"("neutral")", {"\"none\""}},
+    {"routing",
+     "my_names",
+     "[]",
+     R"(["MX.example"])",
+     R"(["mx.example"])",
+     {"[\"192.0.2.1\"]", "1"}},
+    {"routing",
+     "my_addresses",
+     "[]",
+     R"(["192.0.2.1", "::ffff:192.0.2.2"])",
+     R"(["192.0.2.1", "192.0.2.2"])",
+     {"[\"192.0.2.0/24\"]", "[\"a.example\"]"}},
+    {"routing",
+     "deny",
+     R"(["127.0.0.0/8", "::1/128", "0.0.0.0/8", "169.254.0.0/16", "fe80::/10", "224.0.0.0/4"])",
+     "[]",
+     "[]",
+     {"[\"x\"]", "\"10.0.0.0/8\""}},
+    {"routing",
+     "mailers",
+     "{}",
+     R"({ MyRelay = "smtp", b = "lmtp:2400", c = "skip", d = "smtp:26" })",
+     R"({ "b" = "lmtp:2400", "c" = "skip", "d" = "smtp:26", "myrelay" = "smtp" })",
+     {"[]",
+      "\"smtp\"",
+      "{ a = \"esmtp\" }",
+      "{ a = 25 }",
+      "{ a = \"smtp:0\" }",
+      "{ a = \"smtp:\" }",
+      "{ a = \"skip:25\" }",
+      "{ a = \"smtp\", A = \"skip\" }"}},
+    {"routing",
+     "virtual_aliases",
+     "[]",
+     R"(["A@b.Example", "@C.example"])",
+     R"(["a@b.example", "@c.example"])",
+     {"[\"a\"]", "[\"@\"]", "[\"\"]", "[\"/x@y.example/\"]"}},
+    {"routing",
+     "queue_directory",
+     R"("/var/spool/postfix")",
+     R"("/x")",
+     R"("/x")",
+     {"\"x\"", "\"\""}},
+    {"dns",
+     "servers",
+     "[]",
+     R"(["127.0.0.1", "[::1]:5353", "::1"])",
+     R"(["127.0.0.1:53", "[::1]:5353", "[::1]:53"])",
+     {"[\"a.example\"]", "[\"127.0.0.1:0\"]", "[\"127.0.0.1:\"]", "\"127.0.0.1\"", "[\"[::1\"]"}},
+    {"dns", "timeout", R"("5s")", R"("200ms")", R"("200ms")", {"5", "\"5sec\""}},
+    {"cache",
+     "store",
+     R"("lmdb:/var/lib/callforward")",
+     R"("memory")",
+     R"("memory")",
+     {"\"disk\"", "\"\"", "1"}},
+    {"cache", "deliverable", R"("24h")", R"("7d")", R"("7d")", {"86400", "\"36501d\"", "\"-1d\""}},
+    {"cache", "undeliverable", R"("10m")", R"("1500ms")", R"("2s")", {"\"10 m\""}},
+    {"cache", "undetermined", R"("30s")", R"("0s")", R"("0s")", {"\"99999999999999999999s\""}},
+    {"cache", "capacity", "1000000", "0", "0", {"-1", "1000000001", "\"1\"", "1.0"}},
+    {"cache", "undeliverable_capacity", "250000", "5", "5", {"-5"}},
+    {"log", "target", R"("auto")", R"("stderr")", R"("stderr")", {"\"file\""}},
+    {"log", "format", R"("logfmt")", R"("json")", R"("json")", {"\"JSON\""}},
+    {"log", "level", R"("info")", R"("debug")", R"("debug")", {"7"}},
+};
+
+// Of [interface section 2]; what this release acts on is above, the rest in config_pending.cpp.
+const std::map<std::string, std::set<std::string>> all_keys{
+    {"milter", {"socket", "socket_mode", "socket_group", "user", "answer_within"}},
+    {"scope",
+     {"domains", "exempt_clients", "exempt_authenticated", "exempt_recipients", "exempt_senders"}},
+    {"policy",
+     {"mode",
+      "route",
+      "port",
+      "sender",
+      "sender_fallback",
+      "helo",
+      "timeout",
+      "connect_timeout",
+      "reply_timeout",
+      "tls",
+      "tls_match",
+      "tls_fingerprints",
+      "tls_ca_file",
+      "tls_cert_file",
+      "tls_key_file",
+      "tls_min",
+      "xclient",
+      "auth_username",
+      "auth_password_file",
+      "probe_until",
+      "catch_all_probe",
+      "on_undeliverable",
+      "on_sender_refused",
+      "on_deferred",
+      "on_refused",
+      "on_unreachable",
+      "on_insecure",
+      "reply_text"}},
+    {"routing",
+     {"my_names", "my_addresses", "deny", "mailers", "virtual_aliases", "queue_directory"}},
+    {"dns", {"servers", "timeout"}},
+    {"cache",
+     {"store",
+      "store_user",
+      "store_password_file",
+      "store_timeout",
+      "store_trust",
+      "deliverable",
+      "stale",
+      "undeliverable",
+      "undeliverable_max",
+      "undetermined",
+      "catch_all",
+      "capacity",
+      "undeliverable_capacity"}},
+    {"limits",
+     {"connections_per_host",
+      "idle_session",
+      "recipients_per_session",
+      "recipients_refused_per_session",
+      "pending",
+      "pending_share",
+      "unknown_per_client",
+      "unknown_window",
+      "host_penalty"}},
+    {"interlock", {"canaries", "flip_limit", "flip_window"}},
+    {"control", {"socket"}},
+    {"metrics", {"listen"}},
+    {"log", {"target", "format", "level"}},
+};
+
+std::string document(const std::string& section, const std::string& key, const std::string& value) {
+    return '[' + section + "]\n" + key + " = " + value + '\n';
+}
+
+std::string error_of(const std::string& text) {
+    try {
+        (void)parse_settings(text, "f");
+    } catch (const config_error& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+std::string shown(const std::string& text) {
+    return to_toml(parse_settings(text, "f"));
+}
+
+std::string default_of(const pending_key& k) {
+    switch (k.type) {
+        case pending_type::text:
+        case pending_type::duration:
+            return '"' + std::string(k.default_value) + '"';
+        case pending_type::flag:
+        case pending_type::integer:
+            return std::string(k.default_value);
+        case pending_type::list:
+            return "[]";
+    }
+    return {};
+}
+
+}  // namespace
+
+TEST_CASE("the keys of the contract are exactly those that are read or not yet available") {
+    std::map<std::string, std::set<std::string>> known;
+    for (const key_row& r : rows) known[r.section].insert(r.key);
+    for (const pending_key& k : pending_keys()) {
+        const bool is_new = known[std::string(k.section)].insert(std::string(k.key)).second;
+        CHECK_MESSAGE(is_new, k.key, " is both");
+    }
+    CHECK(known == all_keys);
+}
+
+TEST_CASE("every key takes its default, and then nothing changes") {
+    for (const key_row& r : rows) {
+        CAPTURE(r.key);
+        CHECK(shown(document(r.section, r.key, r.default_value)) == to_toml(default_settings()));
+    }
+}
+
+TEST_CASE("every key takes another value, which is shown and taken back") {
+    for (const key_row& r : rows) {
+        if (r.other.empty()) continue;
+        CAPTURE(r.key);
+        const std::string text = shown(document(r.section, r.key, r.other));
+        CHECK(text.find('\n' + r.key + " = " + r.shown + '\n') != std::string::npos);
+        CHECK(shown(text) == text);
+    }
+}
+
+TEST_CASE("every key refuses a wrong type and a value out of range, at its place") {
+    for (const key_row& r : rows) {
+        for (const std::string& wrong : r.wrong) {
+            CAPTURE(r.key);
+            CAPTURE(wrong);
+            const std::string error = error_of(document(r.section, r.key, wrong));
+            CHECK(error.starts_with("f:2:"));
+            CHECK(error.find('"' + r.key + "\" in [" + r.section + ']') != std::string::npos);
+            CHECK(error.find(not_yet) == std::string::npos);
+        }
+    }
+}
+
+TEST_CASE("every key of [policy] may stand in a domain's table") {
+    for (const key_row& r : rows) {
+        if (r.section != "policy" || r.other.empty()) continue;
+        CAPTURE(r.key);
+        const auto s = parse_settings(document("domain.\"a.example\"", r.key, r.other), "f");
+        CHECK(to_toml(s).find('\n' + r.key + " = " + r.shown + '\n', to_toml(s).find("[domain")) !=
+              std::string::npos);
+        CHECK(shown(to_toml(s)) == to_toml(s));
+    }
+}
+
+TEST_CASE("a key of a later release is accepted at its default and refused otherwise") {
+    for (const pending_key& k : pending_keys()) {
+        CAPTURE(k.key);
+        const std::string section(k.section);
+        const std::string key(k.key);
+        CHECK(error_of(document(section, key, default_of(k))) == "no error");
+        std::string other = "\"/other\"";
+        std::string wrong = "5";
+        if (k.type == pending_type::flag) other = "true";
+        if (k.type == pending_type::integer) other = "3", wrong = "\"3\"";
+        if (k.type == pending_type::duration) other = "\"3s\"";
+        if (k.type == pending_type::list) other = "[\"a@b.example\"]";
+        const std::string error = error_of(document(section, key, other));
+        CHECK(error.starts_with("f:2:"));
+        CHECK(error.find(not_yet) != std::string::npos);
+        const std::string type_error = error_of(document(section, key, wrong));
+        CHECK(type_error.starts_with("f:2:"));
+        CHECK(type_error.find(not_yet) == std::string::npos);
+    }
+    CHECK(error_of("[cache]\nstale = \"168h\"") == "no error");
+    CHECK(
+        error_of("[policy]\nxclient = true") ==
+        "f:2:11: \"xclient\" in [policy] is not yet available in this release; leave it out, or at "
+        "its default false");
+    CHECK(error_of("[domain.\"a.example\"]\nxclient = true").find(not_yet) != std::string::npos);
+}
+
+TEST_CASE("a value of a later release is refused by its name") {
+    for (const char* level : {"dane", "dane-only", "fingerprint", "verify", "secure"}) {
+        CAPTURE(level);
+        CHECK(error_of(document("policy", "tls", '"' + std::string(level) + '"')) ==
+              "f:2:7: \"tls\" in [policy] = \"" + std::string(level) +
+                  "\" is not yet available in this release");
+    }
+    CHECK(error_of(document("policy", "probe_until", "\"data\"")).find(not_yet) !=
+          std::string::npos);
+    for (const char* store :
+         {"lmdb:/other", "redis://127.0.0.1:6379/0", "rediss://a.example", "redis+unix:/x"}) {
+        CAPTURE(store);
+        CHECK(error_of(document("cache", "store", '"' + std::string(store) + '"')).find(not_yet) !=
+              std::string::npos);
+    }
+}
+
+TEST_CASE("zero means what the contract says") {
+    const auto s = parse_settings(R"([policy]
+timeout = "0s"
+connect_timeout = "0ms"
+reply_timeout = "0d"
+[dns]
+timeout = "0s"
+[cache]
+deliverable = "0s"
+undeliverable = "0s"
+undetermined = "0s"
+capacity = 0
+undeliverable_capacity = 0)",
+                                  "f");
+    // No time limit is as good as a day; lifetimes keep nothing; counts are none.
+    const auto& by = *s.default_policy.transport;
+    CHECK(by.timeout == std::chrono::hours(24));
+    CHECK(by.connect_timeout == std::chrono::hours(24));
+    CHECK(by.reply_timeout == std::chrono::hours(24));
+    CHECK(s.dns.timeout == std::chrono::hours(24));
+    CHECK(s.cache.deliverable.count() == 0);
+    CHECK(s.cache.undeliverable.count() == 0);
+    CHECK(s.cache.undetermined.count() == 0);
+    CHECK(s.cache.capacity == 0);
+    CHECK(s.cache.undeliverable_capacity == 0);
+}
+
+TEST_CASE("the whole configuration goes to TOML and back") {
+    std::string text;
+    std::string last;
+    for (const key_row& r : rows) {
+        if (r.section != last) text += '[' + r.section + "]\n";
+        last = r.section;
+        if (!r.other.empty()) text += r.key + " = " + r.other + '\n';
+    }
+    text +=
+        "[domain.\"a.example\"]\nroute = \"mx\"\n[domain.\".b.example\"]\nsender = \"null\"\n"
+        "[[classify]]\nstage = \"rcpt\"\ncode = 550\nenhanced = \"5.7.1\"\n"
+        "text = '(?i)\"x\\d\\t'\nas = \"unknown_user\"\n"
+        "[[classify]]\ntext = \"\\u0001\\u007f\\n\"\nas = \"policy\"\n";
+    const settings once = parse_settings(text, "f");
+    const settings twice = parse_settings(to_toml(once), "g");
+    CHECK(to_toml(twice) == to_toml(once));
+    CHECK(twice.default_policy.fingerprint == once.default_policy.fingerprint);
+    CHECK(twice.domain_policies.size() == 2);
+    CHECK(twice.default_policy.hops == once.default_policy.hops);
+    CHECK(twice.default_policy.fixed_sender == "Probe@Example.com");
+    CHECK(twice.milter.answer_within == once.milter.answer_within);
+    CHECK(twice.routing.mailers.size() == 4);
+}
