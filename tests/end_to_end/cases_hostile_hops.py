@@ -1,4 +1,5 @@
-"""Broken, slow and lying next hops: no recipient is refused because of them, and nothing odd reaches the client."""
+"""Broken, slow and lying next hops: no recipient is refused because of them, and nothing odd
+reaches the client."""
 
 from harness.daemon import elapsed
 from harness.next_hop import CLOSE, RESET, STALL, Endless, Held
@@ -20,7 +21,8 @@ class HostileHopCases:
         self.hops["mail"].mail = "550 5.1.1 no such user"
         self.assert_tempfail(self.ask("anybody@null.test"))
         entry = self.daemon.verdict("anybody@null.test")
-        self.assertEqual((entry["class"], entry["reason"], entry["stage"]), ("refused", "sender_refused", "mail"))
+        self.assertEqual((entry["class"], entry["reason"], entry["stage"]),
+                         ("refused", "sender_refused", "mail"))
 
     def test_a_refused_original_sender_is_told_as_such(self):
         self.hops["mail"].mail = "550 5.1.1 no such user"
@@ -57,7 +59,8 @@ class HostileHopCases:
         self.assertEqual(self.daemon.verdict("blocked@main.test")["class"], "refused")
 
     def test_cut_answers_give_451(self):
-        for name, answer in {"digits": [b"25", CLOSE], "half": [b"550-5.1.1 no\r\n", CLOSE], "fin": CLOSE,
+        for name, answer in {"digits": [b"25", CLOSE], "half": [b"550-5.1.1 no\r\n", CLOSE],
+                             "fin": CLOSE,
                              "rst": RESET}.items():
             with self.subTest(name):
                 self.hops["cut"].rcpt[f"{name}@cut.test"] = answer
@@ -65,26 +68,31 @@ class HostileHopCases:
                 self.assertEqual(self.daemon.verdict(f"{name}@cut.test")["class"], "unreachable")
 
     def test_garbage_gives_451(self):
-        for name, answer in {"binary": b"\x00\xff\xfe\x01\r\n", "http": b"HTTP/1.1 550 5.1.1 no\r\n",
-                             "long": b"5500 5.1.1 no\r\n", "mixed": b"550-5.1.1 no\r\n250 yes\r\n"}.items():
+        for name, answer in {"binary": b"\x00\xff\xfe\x01\r\n",
+                             "http": b"HTTP/1.1 550 5.1.1 no\r\n",
+                             "long": b"5500 5.1.1 no\r\n",
+                             "mixed": b"550-5.1.1 no\r\n250 yes\r\n"}.items():
             with self.subTest(name):
                 self.hops["garbage"].rcpt[f"{name}@garbage.test"] = answer
                 self.assertEqual(self.ask(f"{name}@garbage.test").code, 451)
-                self.assertEqual(self.daemon.verdict(f"{name}@garbage.test")["class"], "unreachable")
+                self.assertEqual(self.daemon.verdict(f"{name}@garbage.test")["class"],
+                                 "unreachable")
 
     def test_endless_answers_give_451(self):
         for name, piece in {"line": b"5" * 4096, "lines": b"550-5.1.1 and so on\r\n" * 64}.items():
             with self.subTest(name):
                 self.hops["endless"].rcpt[f"{name}@endless.test"] = Endless(piece)
                 self.assertEqual(self.ask(f"{name}@endless.test").code, 451)
-                self.assertEqual(self.daemon.verdict(f"{name}@endless.test")["class"], "unreachable")
+                self.assertEqual(self.daemon.verdict(f"{name}@endless.test")["class"],
+                                 "unreachable")
 
     def test_the_clients_view_of_hostile_text_is_clean(self):
         texts = {"percent": b"550 5.1.1 mailbox 100% full of %s and %n\r\n",
                  "control": b"550 5.1.1 bell \x07 escape \x1b[31m tab\t end\r\n",
                  "eightbit": "550 5.1.1 größe unbekannt\r\n".encode(),
                  "long": b"550 5.1.1 " + b"x" * 2000 + b"\r\n",
-                 "lines": b"".join(b"550-5.1.1 line %d\r\n" % n for n in range(39)) + b"550 5.1.1 last\r\n"}
+                 "lines": b"".join(b"550-5.1.1 line %d\r\n" % n for n in range(39)) +
+                 b"550 5.1.1 last\r\n"}
         with self.session() as client:
             client.mail()
             for name, answer in texts.items():
@@ -93,14 +101,15 @@ class HostileHopCases:
                     reply = client.rcpt(f"{name}@main.test")
                     self.assertEqual(reply.code, 550, str(reply))
                     self.assertIn("5.1.1", reply.text)
-                    self.assertTrue(all(32 <= byte < 127 for byte in reply.raw.replace(b"\r\n", b"")), reply.raw)
+                    self.assertRegex(reply.raw, rb"\A([ -~]*\r\n)+\Z")
                     self.assertLess(len(reply.raw), 1024)
                     if name == "percent":
                         self.assertIn("100% full of %s and %n", reply.text)
             self.assertEqual(client.rcpt("known.after.text@main.test").code, 250)
 
     def test_a_forged_log_line_stays_one_line(self):
-        self.main_hop.rcpt["forger@main.test"] = b'550 5.1.1 x" outcome=deliverable rcpt=<evil@main.test> \x0boutcome=\r\n'
+        self.main_hop.rcpt["forger@main.test"] = (
+            b'550 5.1.1 x" outcome=deliverable rcpt=<evil@main.test> \x0boutcome=\r\n')
         self.ask("forger@main.test")
         self.assertEqual(self.daemon.verdict("forger@main.test")["outcome"], "undeliverable")
         self.assertEqual(self.daemon.verdicts("evil@main.test"), [])

@@ -5,7 +5,8 @@ class MxCases:
     def test_the_mx_host_is_asked(self):
         self.assertEqual(self.ask("known@found.test").code, 250)
         self.assertEqual(self.ask("nobody@found.test").code, 550)
-        self.assertEqual(self.daemon.verdict("nobody@found.test")["host"].rstrip("."), "live.hosts.test")
+        self.assertEqual(self.daemon.verdict("nobody@found.test")["host"].rstrip("."),
+                         "live.hosts.test")
 
     def test_a_null_mx_is_556(self):
         reply = self.ask("anybody@nullmx.test")
@@ -32,4 +33,5 @@ class MxCases:
     def test_the_second_mx_is_asked_when_the_first_is_dead(self):
         self.assertEqual(self.ask("known@failover.test").code, 250)
         self.assertEqual(self.ask("nobody@failover.test").code, 550)
-        self.assertEqual(self.daemon.verdict("nobody@failover.test")["address"], self.main_hop.address)
+        self.assertEqual(self.daemon.verdict("nobody@failover.test")["address"],
+                         self.main_hop.address)

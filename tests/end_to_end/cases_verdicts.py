@@ -1,4 +1,5 @@
-"""What becomes of a RCPT, with no routing configured in callforward: the same table for every MTA."""
+"""What becomes of a RCPT, with no routing configured in callforward: the same table for every
+MTA."""
 
 from mta_fixture import EXEMPT_CLIENT
 
@@ -8,7 +9,8 @@ class VerdictCases:
         reply = self.ask("known.first@main.test")
         self.assertEqual(reply.code, 250)
         entry = self.daemon.verdict("known.first@main.test")
-        self.assertEqual((entry["outcome"], entry["reason"], entry["action"], entry["source"], entry["stage"]),
+        self.assertEqual((entry["outcome"], entry["reason"], entry["action"], entry["source"],
+                          entry["stage"]),
                          ("deliverable", "accepted", "accept", "probe", "rcpt"))
         self.assertEqual(self.main_hop.asked("known.first@main.test"), 1)
 
@@ -18,15 +20,17 @@ class VerdictCases:
         self.assertIn("5.1.1", reply.text)
         self.assertIn("no such mailbox here", reply.text)
         entry = self.daemon.verdict("nobody@main.test")
-        self.assertEqual((entry["outcome"], entry["reason"], entry["class"], entry["action"], entry["code"],
+        self.assertEqual((entry["outcome"], entry["reason"], entry["class"], entry["action"],
+                          entry["code"],
                           entry["enhanced"]),
-                         ("undeliverable", "unknown_user", "undeliverable", "reject", "550", "5.1.1"))
+                         ("undeliverable", "unknown_user", "undeliverable", "reject", "550",
+                          "5.1.1"))
 
     def test_the_log_line_has_every_field_of_the_contract(self):
         self.ask("nobody.logged@main.test")
         entry = self.daemon.verdict("nobody.logged@main.test")
-        for field in ("rcpt from client domain route host address tls stage code enhanced outcome reason class action "
-                      "mode source elapsed_ms text").split():
+        for field in ("rcpt from client domain route host address tls stage code enhanced outcome "
+                      "reason class action mode source elapsed_ms text").split():
             self.assertIn(field, entry)
         self.assertIn("127.0.1.1", entry["client"])
         self.assertEqual(entry["domain"], "main.test")
@@ -52,7 +56,8 @@ class VerdictCases:
     def test_pipelined_recipients_are_decided_one_by_one(self):
         with self.session() as client:
             names = ("nobody.three", "known.three", "nobody.four", "known.four")
-            replies = client.pipeline("MAIL FROM:<s@sender.test>", *(f"RCPT TO:<{n}@main.test>" for n in names))
+            replies = client.pipeline("MAIL FROM:<s@sender.test>",
+                                      *(f"RCPT TO:<{n}@main.test>" for n in names))
             self.assertEqual([reply.code for reply in replies], [250, 550, 250, 550, 250])
 
     def test_a_second_message_in_the_session_is_verified_too(self):
@@ -87,7 +92,8 @@ class VerdictCases:
     def test_monitor_mode_logs_what_it_would_do_and_accepts(self):
         self.assertEqual(self.ask("nobody@monitor.test").code, 250)
         entry = self.daemon.verdict("nobody@monitor.test")
-        self.assertEqual((entry["outcome"], entry["action"], entry["mode"]), ("undeliverable", "reject", "monitor"))
+        self.assertEqual((entry["outcome"], entry["action"], entry["mode"]),
+                         ("undeliverable", "reject", "monitor"))
         self.assertEqual(self.main_hop.asked("nobody@monitor.test"), 1)
 
     def test_mode_off_asks_nobody(self):
@@ -102,7 +108,8 @@ class VerdictCases:
     def test_a_domain_with_its_own_route_list_uses_it_in_order(self):
         self.assertEqual(self.ask("known@listed.test").code, 250)
         self.assertEqual(self.ask("nobody@listed.test").code, 550)
-        self.assertEqual(self.daemon.verdict("nobody@listed.test")["address"], self.main_hop.address)
+        self.assertEqual(self.daemon.verdict("nobody@listed.test")["address"],
+                         self.main_hop.address)
 
     def test_the_case_of_the_local_part_reaches_the_next_hop(self):
         self.assertEqual(self.ask("Known.MiXed@main.test").code, 250)

@@ -1,7 +1,8 @@
 """One MTA, two daemons, the next hops and a DNS server, started once for a class of tests.
 
-Tests are told apart by domain and by address, not by restarts: every hop NAME serves the domain NAME.test, and further
-domains carry the policies of SECTIONS. Daemon `main` answers in its own time, daemon `brisk` within 2 s.
+Tests are told apart by domain and by address, not by restarts: every hop NAME serves the domain
+NAME.test, and further domains carry the policies of SECTIONS. Daemon `main` answers in its own
+time, daemon `brisk` within 2 s.
 """
 
 import time
@@ -67,18 +68,21 @@ class MtaFixture:
         cls.hops, certificate = {}, make_certificate(cls.box)
         for number, name in enumerate(HOPS, 1):
             address = f"127.0.3.{number}"
-            cls.hops[name] = cls.box.add(NextHop(address, smtp_port(address),
-                                                 certificate=certificate if name == "tls" else None))
+            shown = certificate if name == "tls" else None
+            cls.hops[name] = cls.box.add(NextHop(address, smtp_port(address), certificate=shown))
         cls.main_hop = cls.hops["main"]
         cls.port = cls.main_hop.port
         cls.postfix_hop = cls._start_postfix_hop()
         cls.mta = cls.make_mta(cls.box)
         cls._route()
         cls._fill_dns()
-        mailers = ", ".join(f'{name} = "{hop}"' for name, hop in getattr(cls.mta, "mailers", {}).items())
-        sections = SECTIONS.format(dns_port=cls.dns.port, dead=DEAD, main=cls.main_hop.address, port=cls.port,
+        mailers = ", ".join(f'{name} = "{hop}"' for name,
+                            hop in getattr(cls.mta, "mailers", {}).items())
+        sections = SECTIONS.format(dns_port=cls.dns.port, dead=DEAD, main=cls.main_hop.address,
+                                   port=cls.port,
                                    mailers=mailers)
-        sections += "".join(f'[domain."{name}.test"]\nroute = "mx"\nport = {cls.port}\n' for name in MX)
+        sections += "".join(
+            f'[domain."{name}.test"]\nroute = "mx"\nport = {cls.port}\n' for name in MX)
         cls.daemon = Daemon(cls.box, "main", sections)
         cls.brisk = Daemon(cls.box, "brisk", sections, answer_within="2s")
         cls.mta.listen("main", cls.daemon.milter)

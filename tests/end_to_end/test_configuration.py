@@ -55,7 +55,8 @@ class Configuration(unittest.TestCase):
 
     def start(self, text):
         """Starts the daemon for real: it must end by itself."""
-        return subprocess.run([program(), "--config", self.box.write("bad.toml", text)], capture_output=True,
+        return subprocess.run([program(), "--config", self.box.write("bad.toml", text)],
+                              capture_output=True,
                               text=True, timeout=30)
 
     def test_each_mistake_is_told_with_file_line_column_and_nearest_name(self):
@@ -82,7 +83,8 @@ class Configuration(unittest.TestCase):
         self.assertEqual(check(self.box.path("folder.toml")).returncode, 78)
 
     def test_a_missing_list_file_is_an_error(self):
-        done = check(self.box.write("list.toml", f'[scope]\ndomains = ["@{self.box.path("no-list")}"]\n'))
+        done = check(self.box.write("list.toml",
+                                    f'[scope]\ndomains = ["@{self.box.path("no-list")}"]\n'))
         self.assertEqual(done.returncode, 78, done)
         self.assertIn("no-list", done.stderr)
 
@@ -104,11 +106,13 @@ class Configuration(unittest.TestCase):
         self.assertEqual(printed["policy"]["mode"], "monitor")
         self.assertEqual(printed["policy"]["on_deferred"], "tempfail")
         self.assertEqual(printed["domain"]["example.com"]["on_unreachable"], "accept")
-        self.assertEqual(printed["scope"]["domains"], ["example.com", ".example.org", "!never.example.com"])
+        self.assertEqual(printed["scope"]["domains"],
+                         ["example.com", ".example.org", "!never.example.com"])
         self.assertEqual(printed["classify"][0]["as"], "unknown_user")
 
     def test_set_wins_over_the_file(self):
-        done = check(self.box.write("good.toml", GOOD), "--set", 'policy.mode="off"', "--set", "policy.port=2525")
+        done = check(self.box.write("good.toml", GOOD), "--set", 'policy.mode="off"', "--set",
+                     "policy.port=2525")
         self.assertEqual(done.returncode, 0, done)
         printed = tomllib.loads(done.stdout)
         self.assertEqual((printed["policy"]["mode"], printed["policy"]["port"]), ("off", 2525))
@@ -119,7 +123,8 @@ class Configuration(unittest.TestCase):
         self.assertIn("moode", done.stderr)
 
     def test_usage_version_and_help(self):
-        run = lambda option: subprocess.run([program(), option], capture_output=True, text=True, timeout=30)
+        run = lambda option: subprocess.run([program(), option], capture_output=True, text=True,
+                                            timeout=30)
         self.assertEqual(run("--nonsense").returncode, 64)
         self.assertEqual(run("--help").returncode, 0)
         version = run("--version")

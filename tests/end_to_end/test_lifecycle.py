@@ -1,4 +1,5 @@
-"""The daemon under signals, with SMTP sessions of a real Postfix open: reload, bad reload, bursts, stop, restart."""
+"""The daemon under signals, with SMTP sessions of a real Postfix open: reload, bad reload, bursts,
+stop, restart."""
 
 import signal
 import threading
@@ -42,7 +43,8 @@ class Lifecycle(unittest.TestCase):
 
     def setUp(self):
         self.list("one.test")
-        self.daemon = Daemon(self.box, "lifecycle", SECTIONS.format(listed=self.box.path("domains")),
+        self.daemon = Daemon(self.box, "lifecycle",
+                             SECTIONS.format(listed=self.box.path("domains")),
                              socket=self.unix_socket)
         self.addCleanup(self.daemon.stop)
 
@@ -60,7 +62,7 @@ class Lifecycle(unittest.TestCase):
         return client
 
     def reload_until(self, client, domain, code, number=signal.SIGHUP):
-        """One signal; then fresh recipients of `domain` in the open session, until the new list shows."""
+        """One signal; then fresh recipients of `domain` in the session, until the list shows."""
         self.daemon.signal(number)
         fresh = iter(range(10000))
         wait_until(lambda: client.rcpt(f"nobody.{id(client)}.{next(fresh)}@{domain}").code == code,
@@ -116,7 +118,8 @@ class Lifecycle(unittest.TestCase):
         held = self.hop.rcpt["known.under.way@one.test"] = Held("250 2.1.5 Ok")
         client = self.transaction()
         replies = []
-        asking = threading.Thread(target=lambda: replies.append(client.rcpt("known.under.way@one.test")))
+        asking = threading.Thread(
+            target=lambda: replies.append(client.rcpt("known.under.way@one.test")))
         asking.start()
         wait_until(lambda: self.hop.asked("known.under.way@one.test"), "the call-forward to start")
         self.daemon.signal(signal.SIGTERM)

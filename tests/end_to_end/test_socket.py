@@ -72,7 +72,8 @@ class MilterSocket(unittest.TestCase):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            daemon = Daemon(self.box, "port", socket=f"inet:{taken.getsockname()[1]}@127.0.0.1", start=False)
+            daemon = Daemon(self.box, "port", socket=f"inet:{taken.getsockname()[1]}@127.0.0.1",
+                            start=False)
             daemon.start(ready=False)
             self.assertIn(daemon.wait(), (69, 78))
             self.assertIn("in use", "\n".join(daemon.lines()))

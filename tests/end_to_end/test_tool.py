@@ -9,13 +9,15 @@ from harness.certificate import make_certificate
 from harness.next_hop import STALL, Endless, NextHop
 from harness.sandbox import Sandbox, binary, free_port
 
-FIELDS = {"rcptto", "mailfrom", "outcome", "reason", "stage", "code", "enhanced", "text", "host", "address", "port",
+FIELDS = {"rcptto", "mailfrom", "outcome", "reason", "stage", "code", "enhanced", "text", "host",
+          "address", "port",
           "tls", "mx", "elapsed_ms"}
 KNOWN, UNKNOWN = "known@hop.test", "nobody@hop.test"
 
 
 def callforward(*arguments):
-    return subprocess.run([binary("milter", "tool", "callforward"), *map(str, arguments)], capture_output=True,
+    return subprocess.run([binary("milter", "tool", "callforward"), *map(str, arguments)],
+                          capture_output=True,
                           text=True, timeout=90)
 
 
@@ -37,14 +39,16 @@ class Query(unittest.TestCase):
 
     def query(self, recipient, *options, hop=None):
         hop = hop or self.hop
-        return callforward("query", "--rcptto", recipient, "--host", hop.address, "--port", hop.port, *options)
+        return callforward("query", "--rcptto", recipient, "--host", hop.address, "--port",
+                           hop.port, *options)
 
     def query_json(self, recipient, *options, hop=None):
         done = self.query(recipient, "--json", *options, hop=hop)
         return done.returncode, json.loads(done.stdout)
 
     def test_exit_codes_tell_the_outcome(self):
-        for recipient, code in ((KNOWN, 0), (UNKNOWN, 1), ("later@hop.test", 75), ("blocked@hop.test", 75),
+        for recipient, code in ((KNOWN, 0), (UNKNOWN, 1), ("later@hop.test", 75),
+                                ("blocked@hop.test", 75),
                                 ("endless@hop.test", 75)):
             with self.subTest(recipient):
                 done = self.query(recipient)
@@ -55,7 +59,8 @@ class Query(unittest.TestCase):
         code, found = self.query_json(UNKNOWN, "--mailfrom", "foo@foo.test")
         self.assertEqual(code, 1)
         self.assertEqual(set(found), FIELDS)
-        self.assertEqual((found["rcptto"], found["mailfrom"], found["outcome"], found["reason"], found["stage"]),
+        self.assertEqual((found["rcptto"], found["mailfrom"], found["outcome"], found["reason"],
+                          found["stage"]),
                          (UNKNOWN, "foo@foo.test", "undeliverable", "unknown_user", "rcpt"))
         self.assertEqual((found["code"], found["enhanced"], found["address"], found["port"]),
                          (550, "5.1.1", self.hop.address, self.hop.port))
@@ -67,7 +72,8 @@ class Query(unittest.TestCase):
         done = callforward("query", "--json", "--rcptto", KNOWN, "--host", "127.0.3.1", "--port",
                            free_port("127.0.3.1"), "--timeout", 5)
         found = json.loads(done.stdout)
-        self.assertEqual((done.returncode, found["outcome"], found["reason"]), (75, "undetermined", "connect_failed"))
+        self.assertEqual((done.returncode, found["outcome"], found["reason"]),
+                         (75, "undetermined", "connect_failed"))
         self.assertEqual(set(found), FIELDS)
         for field in ("code", "enhanced", "address", "tls", "mx"):
             self.assertIsNone(found[field], found)
@@ -84,7 +90,8 @@ class Query(unittest.TestCase):
         self.assertTrue(self.hop.said("MAIL FROM:<>"), self.hop.commands)
 
     def test_a_bracketed_host_is_used_as_it_is(self):
-        done = callforward("query", "--rcptto", KNOWN, "--host", f"[{self.hop.address}]", "--port", self.hop.port)
+        done = callforward("query", "--rcptto", KNOWN, "--host", f"[{self.hop.address}]", "--port",
+                           self.hop.port)
         self.assertEqual(done.returncode, 0, done)
 
     def test_an_lmtp_socket_is_asked(self):
@@ -125,7 +132,8 @@ class Query(unittest.TestCase):
 
     def test_a_tls_level_that_can_not_be_met_is_undetermined(self):
         code, found = self.query_json(KNOWN, "--tls", "encrypt")
-        self.assertEqual((code, found["outcome"], found["reason"]), (75, "undetermined", "tls_not_offered"))
+        self.assertEqual((code, found["outcome"], found["reason"]),
+                         (75, "undetermined", "tls_not_offered"))
 
     def test_a_domain_whose_dns_does_not_answer_is_undetermined_in_time(self):
         start = time.monotonic()

@@ -1,1 +1,2 @@
-"""What the end-to-end tests run callforward between: MTAs, next hops, DNS and clients, all private and on loopback."""
+"""What the end-to-end tests run callforward between: MTAs, next hops, DNS and clients, all private
+and on loopback."""

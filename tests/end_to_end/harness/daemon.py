@@ -1,7 +1,7 @@
 """callforward-milter as a child process, with its log read as it comes.
 
-The configuration is the test's own sections below a head that keeps the daemon inside the sandbox: a Unix socket that
-Postfix can use, memory for the cache, the log on stderr.
+The configuration is the test's own sections below a head that keeps the daemon inside the sandbox:
+a Unix socket that Postfix can use, memory for the cache, the log on stderr.
 """
 
 import os
@@ -34,7 +34,8 @@ def program():
 
 def check(config_path, *options):
     """callforward-milter --check: a CompletedProcess with text."""
-    return subprocess.run([program(), "--config", config_path, "--check", *options], capture_output=True, text=True,
+    return subprocess.run([program(), "--config", config_path, "--check", *options],
+                          capture_output=True, text=True,
                           timeout=30)
 
 
@@ -56,19 +57,23 @@ class Daemon:
 
     def start(self, *options, ready=True):
         before = len(self._lines)
-        self._process = subprocess.Popen([program(), "--config", self.config, *options], stdin=subprocess.DEVNULL,
+        self._process = subprocess.Popen([program(), "--config", self.config, *options],
+                                         stdin=subprocess.DEVNULL,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self._reader = threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(self._process.stderr,),
+                                        daemon=True)
         self._reader.start()
         if ready:
             wait_until(lambda: self._ended() or any(is_ready(line) for line in self.lines(before)),
                        f"{self.name} to say ready; it said {self.lines(before)}")
             if self._ended():
                 self._reader.join(5)
-                raise AssertionError(f"{self.name} ended with {self._process.returncode}: {self.lines(before)}")
+                raise AssertionError(f"{self.name} ended with {self._process.returncode}: "
+                                     f"{self.lines(before)}")
 
     def stop(self):
-        """Ends it with SIGTERM; a daemon that does not go within 10 s, or goes with an error, is a failure."""
+        """Ends it with SIGTERM; a daemon that does not go within 10 s, or goes with an error, is a
+        failure."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -78,7 +83,7 @@ class Daemon:
                 self._process.wait()
                 raise AssertionError(f"{self.name} did not stop on SIGTERM within 10 s") from None
             if code != 0:
-                raise AssertionError(f"{self.name} ended with {code}; last lines: {self.lines()[-20:]}")
+                raise AssertionError(f"{self.name} ended with {code}; it said {self.lines()[-20:]}")
 
     def kill(self):
         self._process.kill()
@@ -104,16 +109,20 @@ class Daemon:
         """The RCPT log lines of this address, as dictionaries, oldest first."""
         found = [parse_logfmt(line) for line in self.lines(since)]
         return [entry for entry in found
-                if "outcome" in entry and entry.get("rcpt", "").strip("<>").lower() == recipient.lower()]
+                if entry.get("rcpt", "").strip("<>").lower() == recipient.lower()
+                and "outcome" in entry]
 
     def verdict(self, recipient, nth=1):
-        """The latest of at least `nth` lines: a line may come a moment after the MTA has had its answer."""
-        return wait_until(lambda: len(self.verdicts(recipient)) >= nth and self.verdicts(recipient)[-1],
-                          f"log line {nth} of {recipient}", 5)
+        """The latest of at least `nth` lines: a line may come a moment after the MTA's answer."""
+        def latest():
+            found = self.verdicts(recipient)
+            return found[-1] if len(found) >= nth else None
+        return wait_until(latest, f"log line {nth} of {recipient}", 5)
 
     def wait_for_line(self, pattern, since=0, seconds=10.0):
-        return wait_until(lambda: next((line for line in self.lines(since) if re.search(pattern, line)), None),
-                          f"a log line like {pattern!r}; it said {self.lines(since)}", seconds)
+        def first():
+            return next((line for line in self.lines(since) if re.search(pattern, line)), None)
+        return wait_until(first, f"a log line like {pattern!r}", seconds)
 
     def _ended(self):
         return self._process.poll() is not None

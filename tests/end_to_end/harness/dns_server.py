@@ -1,7 +1,7 @@
 """A small authoritative DNS server (UDP and TCP on one loopback port) for A, AAAA and MX.
 
-`add` makes records, `fail` makes a name answer SERVFAIL or nothing at all. A name with records of another type gives
-NODATA, any other name NXDOMAIN, both with an SOA.
+`add` makes records, `fail` makes a name answer SERVFAIL or nothing at all. A name with records of
+another type gives NODATA, any other name NXDOMAIN, both with an SOA.
 """
 
 import ipaddress
@@ -81,9 +81,11 @@ class DnsServer:
         else:
             answers, status = self._find(name, kind)
             if not answers:
-                soa = encode_name("ns.test") + encode_name("root.test") + struct.pack("!5I", 1, 60, 60, 60, 60)
+                soa = encode_name("ns.test") + encode_name("root.test") + struct.pack("!5I", 1, 60,
+                                                                                      60, 60, 60)
                 authority = [record("test", "SOA", soa)]
-        header = struct.pack("!HHHHHH", identifier, 0x8480 | (flags & 0x0100) | status, 1, len(answers),
+        header = struct.pack("!HHHHHH", identifier, 0x8480 | (flags & 0x0100) | status, 1,
+                             len(answers),
                              len(authority), 0)
         return header + question + b"".join(answers) + b"".join(authority)
 
@@ -98,7 +100,8 @@ class DnsServer:
                 answers.append(record(name, "CNAME", encode_data("CNAME", held["CNAME"][0])))
                 name = held["CNAME"][0].rstrip(".").lower()
                 continue
-            return answers + [record(name, kind, encode_data(kind, value)) for value in held.get(kind, [])], 0
+            return answers + [record(name, kind,
+                                     encode_data(kind, value)) for value in held.get(kind, [])], 0
         return answers, SERVFAIL
 
     def _serve_udp(self):

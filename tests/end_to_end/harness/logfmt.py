@@ -14,4 +14,5 @@ def parse_logfmt(line):
 def _unquote(value):
     if not value.startswith('"'):
         return value
-    return ESCAPE.sub(lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 3 else NAMED.get(m[1], m[1]), value[1:-1])
+    return ESCAPE.sub(lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 3 else NAMED.get(m[1], m[1]),
+                      value[1:-1])

@@ -1,9 +1,10 @@
 """A programmable next hop: SMTP or LMTP over TCP or a Unix socket, one thread for each session.
 
-What it answers is data that a test may change at any time: `greeting`, `ehlo`, `helo`, `mail`, and `rcpt`, a table from
-exact address to answer, with "*" for all others. An answer is text ("550 5.1.1 no", lines split at newlines), bytes
-(sent as they are), CLOSE, RESET, STALL, Delayed(seconds, answer), Held (answered when the test lets go), Endless, a list of these
-one after the other, or a function of the address that gives one. Every command line is kept in `commands`.
+What it answers is data that a test may change at any time: `greeting`, `ehlo`, `helo`, `mail`, and
+`rcpt`, a table from exact address to answer, with "*" for all others. An answer is text ("550 5.1.1
+no", lines split at newlines), bytes (sent as they are), CLOSE, RESET, STALL, Delayed(seconds,
+answer), Held (answered when the test lets go), Endless, a list of these one after the other, or a
+function of the address that gives one. Every command line is kept in `commands`.
 """
 
 import os

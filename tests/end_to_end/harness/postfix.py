@@ -1,7 +1,8 @@
-"""A private Postfix: configuration, queue, data and log in the sandbox, loopback ports, no chroot, nothing of /etc used.
+"""A private Postfix: configuration, queue, data and log in the sandbox, loopback ports, no chroot,
+nothing of /etc used.
 
-Each entry of `services` is one smtpd with its own milter, so that one start serves several daemons. Routes are written
-once, before start(): smtpd remembers what its resolver said.
+Each entry of `services` is one smtpd with its own milter, so that one start serves several daemons.
+Routes are written once, before start(): smtpd remembers what its resolver said.
 """
 
 import os
@@ -84,7 +85,7 @@ class Postfix:
         self.routes[domain] = f"{transport}:[{address}]:{port}"
 
     def listen(self, name, milter=None, address="127.0.0.1", port=0):
-        """One smtpd; `milter` as in smtpd_milters ("unix:/path", "inet:127.0.0.1:8891"). Gives its port."""
+        """One smtpd; `milter` as in smtpd_milters ("inet:127.0.0.1:8891"). Gives its port."""
         self.services[name] = (address, port or free_port(address), milter)
         return self.services[name][1]
 
@@ -95,13 +96,16 @@ class Postfix:
         os.makedirs(f"{self.home}/queue")
         os.makedirs(f"{self.home}/data")
         os.chown(f"{self.home}/data", pwd.getpwnam("postfix").pw_uid, -1)
-        self._write("transport", "".join(f"{domain} {hop}\n" for domain, hop in self.routes.items()))
-        self._write("virtual", "".join(f"{alias} {target}\n" for alias, target in self.aliases.items()))
+        self._write("transport",
+                    "".join(f"{domain} {hop}\n" for domain, hop in self.routes.items()))
+        self._write("virtual",
+                    "".join(f"{alias} {target}\n" for alias, target in self.aliases.items()))
         alias_domains = sorted({alias.rpartition("@")[2] for alias in self.aliases})
         self._write("main.cf", MAIN.format(home=self.home, relay_domains=", ".join(self.routes),
                                            alias_domains=", ".join(alias_domains), more=self.more))
         self._write("master.cf", MASTER + "".join(
-            f"{address}:{port} inet n - n - - smtpd\n" + (f"  -o smtpd_milters={milter}\n" if milter else "")
+            f"{address}:{port} inet n - n - - smtpd\n"
+            + (f"  -o smtpd_milters={milter}\n" if milter else "")
             for address, port, milter in self.services.values()))
         self._postfix("start")
         self._started = True

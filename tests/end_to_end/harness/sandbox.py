@@ -1,6 +1,8 @@
-"""The place a test runs in: root, namespaces of its own, a folder that unprivileged daemons can enter, bounded waits.
+"""The place a test runs in: root, namespaces of its own, a folder that unprivileged daemons can
+enter, bounded waits.
 
-Everything that is started is registered with a Sandbox and stopped in reverse order; nothing outside the folder is written.
+Everything that is started is registered with a Sandbox and stopped in reverse order; nothing
+outside the folder is written.
 """
 
 import atexit
@@ -26,18 +28,21 @@ IFF_UP_RUNNING = 0x1 | 0x40
 
 
 def require_root():
-    """Postfix and Sendmail start as root and drop to their own users: without root there is nothing to test."""
+    """Postfix and Sendmail start as root and drop to their own users: without root there is nothing
+    to test."""
     if os.geteuid() != 0:
-        sys.exit("end-to-end tests: must run as root, because Postfix and Sendmail must be started by root "
-                 "(in CI: run the job in a container, or with sudo)")
+        sys.exit("end-to-end tests: must run as root, because Postfix and Sendmail must be "
+                 "started by root (in CI: run the job in a container, or with sudo)")
 
 
 def isolate():
-    """Goes on in a child that has namespaces of its own; the parent only waits and passes on the exit code.
+    """Goes on in a child that has namespaces of its own; the parent only waits and passes on the
+    exit code.
 
-    Network: loopback only, with port 25 free at every address. Processes: whatever way the child ends, the kernel ends all
-    that it started. Host name: mx.test, because Sendmail sleeps 60 s at its start where the name has no dot. Where this is
-    forbidden (an unprivileged container) it does nothing: the tests run on the machine's own network, on free ports.
+    Network: loopback only, with port 25 free at every address. Processes: whatever way the child
+    ends, the kernel ends all that it started. Host name: mx.test, because Sendmail sleeps 60 s at
+    its start where the name has no dot. Where this is forbidden (an unprivileged container) it does
+    nothing: the tests run on the machine's own network, on free ports.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNS) != 0:
@@ -71,7 +76,8 @@ def free_port(address="127.0.0.1"):
 
 
 def smtp_port(address):
-    """25 where it can be had (Sendmail's macros do not tell the port of a next hop), else any free port."""
+    """25 where it can be had (Sendmail's macros do not tell the port of a next hop), else any free
+    port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -82,7 +88,8 @@ def smtp_port(address):
 
 
 def wait_until(check, what, seconds=15.0):
-    """Polls `check` until it gives something true, which is returned; fails loudly, saying what was waited for."""
+    """Polls `check` until it gives something true, which is returned; fails loudly, saying what was
+    waited for."""
     deadline = time.monotonic() + seconds
     while True:
         found = check()
@@ -130,7 +137,7 @@ class Sandbox:
         return path
 
     def add(self, thing):
-        """Registers something that has stop(); it is stopped with the sandbox, the last one first."""
+        """Registers something that has stop(); it is stopped with the sandbox, last one first."""
         self._running.append(thing)
         return thing
 

@@ -1,8 +1,10 @@
-"""A private Sendmail: sendmail.cf made by m4 from sendmail-cf, every path in the sandbox, loopback ports.
+"""A private Sendmail: sendmail.cf made by m4 from sendmail-cf, every path in the sandbox, loopback
+ports.
 
-Sendmail's macros never tell the port of a next hop. Hops at port 25 use the mailer esmtp; for any other port a mailer of
-its own is defined, as an administrator would, and `mailers` is what [routing] mailers must say. Instead of AUTH, which
-would need a password database in /etc, senders at authenticated.test get the macro {auth_authen} that AUTH would set.
+Sendmail's macros never tell the port of a next hop. Hops at port 25 use the mailer esmtp; for any
+other port a mailer of its own is defined, as an administrator would, and `mailers` is what
+[routing] mailers must say. Instead of AUTH, which would need a password database in /etc, senders
+at authenticated.test get the macro {auth_authen} that AUTH would set.
 """
 
 import os
@@ -58,6 +60,10 @@ R$* authenticated.test $*\t$: $1 authenticated.test $2 $(macro {{auth_authen}} $
 R$*\t$: OK
 """
 
+MAILER = """\
+M{name}, P=[IPC], F=mDFMuXa, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, E=\\r\\n, L=990,
+	T=DNS/RFC822/SMTP, A=TCP $h {port}"""
+
 
 class Sendmail:
     knows_ports = False
@@ -91,17 +97,23 @@ class Sendmail:
         self._write("helpfile", "")
         self._write("statistics", "")
         self._write("relay-domains", "".join(f"{domain}\n" for domain in self.routes) + "127.0.9\n")
-        self._write("mailertable", "".join(f"{domain} {hop}\n" for domain, hop in self.routes.items()))
-        self._write("virtusertable", "".join(f"{alias} {target}\n" for alias, target in self.aliases.items()))
-        self._write("alias-domains", "".join(f"{alias.rpartition('@')[2]}\n" for alias in self.aliases))
+        self._write("mailertable",
+                    "".join(f"{domain} {hop}\n" for domain, hop in self.routes.items()))
+        self._write("virtusertable",
+                    "".join(f"{alias} {target}\n" for alias, target in self.aliases.items()))
+        self._write("alias-domains",
+                    "".join(f"{alias.rpartition('@')[2]}\n" for alias in self.aliases))
         self._write("sendmail.mc", self._configuration())
         self._make_configuration()
         self._process = subprocess.Popen(
-            [sendmail_package.binary(), "-C", f"{self.home}/sendmail.cf", "-bD", "-X", f"{self.home}/traffic"],
+            [sendmail_package.binary(), "-C", f"{self.home}/sendmail.cf", "-bD", "-X",
+             f"{self.home}/traffic"],
             env=sendmail_package.environment(), cwd=self.home, stdin=subprocess.DEVNULL,
-            stdout=open(f"{self.home}/output", "wb"), stderr=subprocess.STDOUT, start_new_session=True)
+            stdout=open(f"{self.home}/output", "wb"), stderr=subprocess.STDOUT,
+            start_new_session=True)
         for address, port, _ in self.services.values():
-            wait_until(lambda a=address, p=port: self._alive() and listens(a, p), f"Sendmail at {address}:{port}", 90)
+            wait_until(lambda a=address, p=port: self._alive() and listens(a, p),
+                       f"Sendmail at {address}:{port}", 90)
 
     def stop(self):
         if self._process:
@@ -112,7 +124,8 @@ class Sendmail:
     def _alive(self):
         if self._process.poll() is not None:
             with open(f"{self.home}/output", encoding="utf-8", errors="replace") as file:
-                raise AssertionError(f"Sendmail ended with {self._process.returncode}: {file.read()}")
+                raise AssertionError(
+                    f"Sendmail ended with {self._process.returncode}: {file.read()}")
         return True
 
     def _configuration(self):
@@ -122,16 +135,19 @@ class Sendmail:
             if milter:
                 filters.append(f"MAIL_FILTER(`{name}', `S={milter}, F=T')dnl")
                 used = f", InputMailFilters={name}"
-            daemons.append(f"DAEMON_OPTIONS(`Name={name}, Family=inet, Addr={address}, Port={port}{used}')dnl")
-        mailers = [f"M{name}, P=[IPC], F=mDFMuXa, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, E=\\r\\n, L=990,\n"
-                   f"\tT=DNS/RFC822/SMTP, A=TCP $h {hop.partition(':')[2]}" for name, hop in self.mailers.items()]
-        return CONFIGURATION.format(home=self.home, filters="\n".join(filters), daemons="\n".join(daemons),
+            daemons.append(f"DAEMON_OPTIONS(`Name={name}, Family=inet, Addr={address}, "
+                           f"Port={port}{used}')dnl")
+        mailers = [MAILER.format(name=name, port=hop.partition(":")[2])
+                   for name, hop in self.mailers.items()]
+        return CONFIGURATION.format(home=self.home, filters="\n".join(filters),
+                                    daemons="\n".join(daemons),
                                     mailers="\n".join(mailers))
 
     def _make_configuration(self):
         home = sendmail_package.cf_folder()
         made = subprocess.run(
-            [sendmail_package.m4(), f"-D_CF_DIR_={home}/", f"{home}/m4/cf.m4", f"{self.home}/sendmail.mc"],
+            [sendmail_package.m4(), f"-D_CF_DIR_={home}/", f"{home}/m4/cf.m4",
+             f"{self.home}/sendmail.mc"],
             capture_output=True, text=True)
         if made.returncode != 0:
             raise AssertionError(f"m4 failed: {made.stderr}")

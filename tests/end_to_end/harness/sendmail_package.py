@@ -1,7 +1,8 @@
-"""Sendmail unpacked from Debian's packages into the build folder: it can not be installed beside Postfix.
+"""Sendmail unpacked from Debian's packages into the build folder: it can not be installed beside
+Postfix.
 
-contrib/install-deps does it. Run before sandbox.isolate(): this is the only step that needs a mirror, and
-it needs none once the folder is complete.
+contrib/install-deps does it. Run before sandbox.isolate(): this is the only step that needs a
+mirror, and it needs none once the folder is complete.
 """
 
 import glob
@@ -17,7 +18,8 @@ def folder():
 
 def unpack():
     """Makes folder() complete; quick when it is."""
-    subprocess.run([os.path.join(PROJECT, "contrib", "install-deps"), "--sendmail", folder()], check=True)
+    subprocess.run([os.path.join(PROJECT, "contrib", "install-deps"), "--sendmail", folder()],
+                   check=True)
     for program in (binary(), m4()):
         if not os.access(program, os.X_OK):
             raise AssertionError(f"contrib/install-deps --sendmail left no {program}")

@@ -1,4 +1,5 @@
-"""A raw SMTP client: sends exactly what a test says and keeps the dialogue, because smtplib is too polite for tests."""
+"""A raw SMTP client: sends exactly what a test says and keeps the dialogue, because smtplib is too
+polite for tests."""
 
 import re
 import socket
@@ -25,7 +26,8 @@ class Reply:
 
 
 class SmtpClient:
-    """One session. `transcript` holds ("C" or "S", line) pairs; `source` is the client address the server will see."""
+    """One session. `transcript` holds ("C" or "S", line) pairs; `source` is the client address the
+    server will see."""
 
     def __init__(self, address, port, source=None, greet=True, timeout=30.0):
         self.transcript = []
@@ -89,7 +91,7 @@ class SmtpClient:
             try:
                 chunk = self._socket.recv(65536)
             except TimeoutError:
-                raise AssertionError(f"no reply in time; dialogue so far: {self.transcript}") from None
+                raise AssertionError(f"no reply in time; so far: {self.transcript}") from None
             if not chunk:
                 raise AssertionError(f"the server hung up; dialogue so far: {self.transcript}")
             self._buffer += chunk
