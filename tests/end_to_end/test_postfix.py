@@ -10,8 +10,6 @@ from mta_fixture import MtaFixture
 
 
 class UnderPostfix(MtaFixture, VerdictCases, MxCases, HostileHopCases, unittest.TestCase):
-    local_user_in_log = "root@local.test"
-
     @classmethod
     def make_mta(cls, box):
         return Postfix(box)

@@ -11,8 +11,6 @@ from mta_fixture import MtaFixture
 
 
 class UnderSendmail(MtaFixture, VerdictCases, MxCases, HostileHopCases, unittest.TestCase):
-    local_user_in_log = "root"  # {rcpt_addr} of a local user has no domain
-
     @classmethod
     def make_mta(cls, box):
         sendmail = Sendmail(box)
