@@ -100,7 +100,9 @@ step opening::on_greeting(const reply& r) {
 }
 
 step opening::on_ehlo(const reply& r) {
-    if (r.status_class() == 5 && options_.protocol != protocol::lmtp && !secured_) {
+    // Under STARTTLS it has just been accepted; with smtps this is the first.
+    const bool first = !secured_ || options_.protocol == protocol::smtps;
+    if (r.status_class() == 5 && options_.protocol != protocol::lmtp && first) {
         stage_ = stage::helo;  // RFC 5321 section 3.2
         return send{"HELO " + options_.helo + "\r\n", 1};
     }
@@ -116,6 +118,7 @@ step opening::on_ehlo(const reply& r) {
 
 step opening::on_helo(const reply& r) {
     if (r.status_class() != 2) return fail(r);
+    if (secured_) return ready{};
     return enough_or_insecure("the next hop refuses EHLO, so it can not offer STARTTLS",
                               reason::tls_not_offered);
 }
