@@ -65,8 +65,9 @@ public:
     [[nodiscard]] asio::awaitable<std::optional<io_failure>> handshake(tls_context& context,
                                                                        std::string server_name,
                                                                        steady_time deadline);
-    // Bytes already here that no reply asked for explains.
-    [[nodiscard]] bool has_unread() const { return !unread_.empty(); }
+    // Bytes already here that no reply asked for explains, read or not: in clear also those that
+    // the kernel still holds, under TLS those of further records that came with the last reply.
+    [[nodiscard]] bool has_unread() const;
     [[nodiscard]] const std::optional<tls_summary>& tls() const { return tls_; }
     [[nodiscard]] asio::any_io_executor executor() { return socket_.get_executor(); }
     // Says QUIT, waits a moment for the goodbye so that the next hop does not log a lost

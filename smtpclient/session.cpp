@@ -28,9 +28,9 @@ steady_time session::next_reply_by(steady_time deadline) const {
 }
 
 asio::awaitable<std::optional<io_failure>> session::say(std::string bytes, steady_time deadline) {
+    if (bytes.empty()) co_return std::nullopt;  // a greeting answers nothing
     // A reply that came before its command answers something else.
     if (connection_->has_unread()) co_return unsolicited;
-    if (bytes.empty()) co_return std::nullopt;
     const auto by = next_reply_by(deadline);
     co_return co_await connection_->write(std::move(bytes), by);
 }
