@@ -2,9 +2,57 @@
 
 #include "smtpclient/call_forward.h"
 
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
 #include <algorithm>
+#include <memory>
 
 namespace callforward::smtpclient {
+
+namespace {
+
+// A question for the resolver, shared by the one who waits for it and the one who asks: the
+// resolver has a patience of its own, which may be longer than this question's.
+template <class Record>
+struct look_up {
+    explicit look_up(const asio::any_io_executor& executor) : answered(executor) {}
+
+    asio::steady_timer answered;  // cancelled when it is
+    std::optional<dns::answer<Record>> what;
+};
+
+template <class Record>
+asio::awaitable<void> ask(std::shared_ptr<look_up<Record>> l,
+                          asio::awaitable<dns::answer<Record>> question) {
+    l->what = co_await std::move(question);
+    l->answered.cancel();
+}
+
+template <class Record>
+asio::awaitable<dns::answer<Record>> answer_by(steady_time deadline,
+                                               asio::awaitable<dns::answer<Record>> question) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto l = std::make_shared<look_up<Record>>(executor);
+    l->answered.expires_at(deadline);
+    auto asking = ask<Record>(l, std::move(question));
+    asio::co_spawn(executor, std::move(asking), asio::detached);
+    if (!l->what) {
+        std::error_code ignored;
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        co_await l->answered.async_wait(token);
+    }
+    if (l->what) co_return std::move(*l->what);
+    dns::answer<Record> late;
+    late.why = "no answer in time";
+    co_return late;
+}
+
+}  // namespace
 
 target_finder::target_finder(dns::resolver& resolver, const reach& r, const question& q)
     : resolver_(resolver), reach_(r), question_(q) {}
@@ -65,7 +113,8 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_hop(std::size_
 asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::domain name,
                                                                          target like,
                                                                          std::uint32_t seed) {
-    const auto answer = co_await resolver_.mail_exchangers(name);
+    auto look_up = resolver_.mail_exchangers(name);
+    const auto answer = co_await answer_by(question_.deadline, std::move(look_up));
     const dns::route route = dns::route_mail(name, answer, reach_.my_names, seed);
     targets found;
     const std::string subject = name.name();
@@ -124,7 +173,8 @@ asio::awaitable<target_finder::endpoints> target_finder::endpoints_of(const targ
         addresses.push_back(*t.literal);
     } else {
         const auto name = dns::domain::parse(t.name);
-        const auto answer = co_await resolver_.addresses(*name);
+        auto look_up = resolver_.addresses(*name);
+        const auto answer = co_await answer_by(question_.deadline, std::move(look_up));
         switch (answer.status) {
             case dns::status::found:
                 addresses = interleave(answer.records);
