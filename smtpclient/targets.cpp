@@ -205,8 +205,9 @@ asio::awaitable<target_finder::endpoints> target_finder::endpoints_of(const targ
             continue;
         }
         // A next hop on this machine listens elsewhere; port 25 of our own addresses is the MTA
-        // that asks.
-        if (t.from_mx && t.port == 25 && reach_.my_addresses.contains(address)) {
+        // that asks. A literal is found by itself where it is the recipient's.
+        const bool found_by_itself = t.from_mx || !t.literal_was_configured;
+        if (found_by_itself && t.port == 25 && reach_.my_addresses.contains(address)) {
             found.is_self = true;
         }
         found.endpoints.push_back({address, t.port, {}});

@@ -251,6 +251,8 @@ TEST_CASE("an address of this host at port 25 is this host, whatever its name") 
     calls.resolver.address("alias.test", {"127.0.0.5"});
     CHECK(calls.answer(question_to_mx(25)) == "undetermined loop route");
     CHECK(calls.resolver.asked() == std::vector<std::string>{"MX next.test", "A alias.test"});
+    // By its literal, too.
+    CHECK(calls.answer(question_to_mx(25, "bob@[127.0.0.5]")) == "undetermined loop route");
 }
 
 TEST_CASE("an address of this host at another port is a next hop like any other") {
