@@ -68,6 +68,18 @@ connection::connection(stream_socket connected, smtpclient::trace observer)
 
 connection::~connection() = default;
 
+bool connection::has_unread() const {
+    if (!unread_.empty()) return true;
+    if (!tls_stream_) {
+        std::error_code ignored;
+        return socket_.available(ignored) > 0;
+    }
+    // Peeking takes in session tickets, which are no bytes of the peer's, and leaves the rest.
+    ERR_clear_error();
+    char byte = 0;
+    return SSL_peek(tls_stream_->stream.native_handle(), &byte, 1) > 0;
+}
+
 std::optional<io_failure> connection::failure_of(const std::error_code& ec) const {
     if (read_watchdog_.expired() || write_watchdog_.expired()) {
         return io_failure{reason::timed_out, "no answer in time"};

@@ -69,8 +69,9 @@ public:
     // A new deadline for the read_reply() under way.
     void expect_reply_by(steady_time deadline) { read_watchdog_.arm(deadline); }
     void close();
-    // Bytes already here that no reply asked for explains.
-    [[nodiscard]] bool has_unread() const { return !unread_.empty(); }
+    // Bytes already here that no reply asked for explains, read or not: in clear also those that
+    // the kernel still holds, under TLS those of further records that came with the last reply.
+    [[nodiscard]] bool has_unread() const;
     [[nodiscard]] const std::optional<tls_summary>& tls() const { return tls_; }
     [[nodiscard]] asio::any_io_executor executor() { return socket_.get_executor(); }
 

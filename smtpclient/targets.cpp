@@ -2,11 +2,55 @@
 
 #include "smtpclient/call_forward.h"
 
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
 #include <algorithm>
+#include <memory>
 
 namespace callforward::smtpclient {
 
 namespace {
+
+// A question for the resolver, shared by the one who waits for it and the one who asks: the
+// resolver has a patience of its own, which may be longer than this question's.
+template <class Record>
+struct look_up {
+    explicit look_up(const asio::any_io_executor& executor) : answered(executor) {}
+
+    asio::steady_timer answered;  // cancelled when it is
+    std::optional<dns::answer<Record>> what;
+};
+
+template <class Record>
+asio::awaitable<void> ask(std::shared_ptr<look_up<Record>> l,
+                          asio::awaitable<dns::answer<Record>> question) {
+    l->what = co_await std::move(question);
+    l->answered.cancel();
+}
+
+template <class Record>
+asio::awaitable<dns::answer<Record>> answer_by(steady_time deadline,
+                                               asio::awaitable<dns::answer<Record>> question) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto l = std::make_shared<look_up<Record>>(executor);
+    l->answered.expires_at(deadline);
+    auto asking = ask<Record>(l, std::move(question));
+    asio::co_spawn(executor, std::move(asking), asio::detached);
+    if (!l->what) {
+        std::error_code ignored;
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        co_await l->answered.async_wait(token);
+    }
+    if (l->what) co_return std::move(*l->what);
+    dns::answer<Record> late;
+    late.why = "no answer in time";
+    co_return late;
+}
 
 verdict nothing_found(verdict_class c, reason r, std::string why) {
     verdict v;
@@ -73,7 +117,8 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_hop(std::size_
 asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::domain name,
                                                                          target like,
                                                                          std::uint32_t seed) {
-    const auto answer = co_await resolver_.mail_exchangers(name);
+    auto look_up = resolver_.mail_exchangers(name);
+    const auto answer = co_await answer_by(question_.deadline, std::move(look_up));
     const dns::route route = dns::route_mail(name, answer, reach_.my_names, seed);
     targets found;
     const std::string subject = name.name();
@@ -161,7 +206,11 @@ asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
         }
         // A next hop on this machine listens elsewhere; port 25 of our own addresses is the MTA
         // that asks.
-        if (t.from_mx && t.port == 25 && r->my_addresses.contains(address)) found.is_self = true;
+        // A literal is found by itself where it is the recipient's.
+        const bool found_by_itself = t.from_mx || !t.literal_was_configured;
+        if (found_by_itself && t.port == 25 && r->my_addresses.contains(address)) {
+            found.is_self = true;
+        }
         found.endpoints.push_back({address, t.port, {}});
     }
     const std::string who = t.name.empty() ? t.literal->text() : t.name;
