@@ -79,7 +79,14 @@ void carrier::submit(std::shared_ptr<errand> e) {
     }
     if (in_flight_.empty()) head_since_ = f.sent;
     in_flight_.push_back(std::move(f));
-    if (in_flight_.size() == 1) connection_->expect_reply_by(next_reply_by());
+    if (in_flight_.size() == 1) {
+        // A reply that came before its command answers something else.
+        if (connection_->has_unread()) {
+            end(unsolicited_reply());
+            return;
+        }
+        connection_->expect_reply_by(next_reply_by());
+    }
     queue_bytes(std::get<send>(first).bytes);
 }
 
@@ -114,9 +121,9 @@ asio::awaitable<void> carrier::read() {
         if (over_) break;
         if (auto* const lost = std::get_if<io_failure>(&answer)) {
             end(*lost);
-        } else if (in_flight_.empty() && !said_quit_) {
-            end(unsolicited_reply());
-        } else if (!in_flight_.empty()) {
+        } else if (in_flight_.empty()) {
+            end(unsolicited_reply());  // or the goodbye; in either case there is no more to say
+        } else {
             on_reply(std::get<reply>(answer));
         }
     }
@@ -124,13 +131,14 @@ asio::awaitable<void> carrier::read() {
 
 void carrier::on_reply(const reply& r) {
     flight& f = in_flight_.front();
+    // One command, one reply: whatever is here beside it answers nothing.
+    if (!offered_.pipelining && connection_->has_unread()) {
+        end(unsolicited_reply());
+        return;
+    }
     step next = f.dialogue->on_reply(r);
     if (auto* const more = std::get_if<send>(&next)) {
         head_since_ = clock::now();
-        if (f.dialogue->result() && connection_->has_unread()) {
-            end(unsolicited_reply());
-            return;
-        }
         // Without pipelining the verdict does not wait for the reply to RSET: nothing else can be
         // mixed up with it.
         if (f.dialogue->result()) answer(f, *f.dialogue->result());

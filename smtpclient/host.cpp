@@ -51,6 +51,7 @@ host::host(asio::any_io_executor executor,
       target_(std::move(t)),
       how_(std::move(how)),
       limits_(limits),
+      pause_(executor_),
       most_sessions_(sessions_at_first),
       shrunk_at_(clock::now() - rest_after_shrinking) {
     if (limits_.connections_per_host != 0) {
@@ -74,14 +75,20 @@ asio::awaitable<host_answer> host::ask(question q) {
     }
     mine->abandoned = true;
     std::erase(waiting_, mine);
+    co_return too_late();
+}
+
+// The asker's time is up while the errand waits for a session, or in one.
+host_answer host::too_late() const {
     host_answer late;
-    late.verdict.finding = {verdict_class::unreachable, reason::timed_out};
-    late.verdict.stage = carriers_.empty() ? stage::connect : stage::rcpt;
-    late.verdict.host =
-        target_.name.empty() && target_.literal ? target_.literal->text() : target_.name;
-    late.verdict.detail = "no answer in time";
+    verdict& v = late.verdict;
+    v.stage = carriers_.empty() ? opening_at_ : stage::rcpt;
+    v.finding = {verdict_class::unreachable,
+                 v.stage == stage::route ? reason::dns_unavailable : reason::timed_out};
+    v.host = target_.name.empty() && target_.literal ? target_.literal->text() : target_.name;
+    v.detail = "no answer in time";
     late.names = names_;
-    co_return late;
+    return late;
 }
 
 bool host::is_forgettable() const {
@@ -93,6 +100,7 @@ void host::close() {
     closed_ = true;
     for (const auto& c : carriers_) c->disown();
     carriers_.clear();
+    pause_.cancel();
 }
 
 std::optional<host_answer> host::penalty() {
@@ -155,6 +163,7 @@ void host::open_more() {
 // Opens one session, or finds out that none can be had.
 asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self) {
     attempts_ = 0;
+    opening_at_ = stage::route;
     auto found = co_await find_endpoints(resolver_, reach_, target_, how_.trace);
     std::optional<host_answer> failure;
     if (!closed_ && found.verdict) {
@@ -189,6 +198,7 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endp
     host_answer failure;
     const auto deadline = clock::now() + how_.by->timeout;
     while (!endpoints.empty() && !closed_ && clock::now() < deadline) {
+        opening_at_ = stage::connect;
         auto line = co_await connect_any(endpoints, how_.by->connect_timeout, deadline);
         attempts_ += line.failed.size() + (line.socket ? 1 : 0);
         if (!line.socket) {
@@ -226,8 +236,13 @@ asio::awaitable<std::optional<verdict>> host::try_socket(endpoint e,
     options.helo = how_.helo;
     options.protocol = target_.protocol;
     options.tls = level;
-    auto session = co_await open_session(
-        *c, std::move(options), *how_.tls, target_.name, how_.by->reply_timeout, deadline);
+    auto session = co_await open_session(*c,
+                                         std::move(options),
+                                         *how_.tls,
+                                         target_.name,
+                                         how_.by->reply_timeout,
+                                         deadline,
+                                         opening_at_);
     for (const auto& name : session.peer_names) note_name(name);
     if (closed_) co_return std::nullopt;
     if (!session.failed) {
@@ -271,6 +286,7 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
         const auto h = me.lock();
         if (!h) return;
         std::erase_if(h->carriers_, [&](const auto& other) { return other.get() == &gone; });
+        if (h->carriers_.empty()) h->pause_.cancel();
         h->dispatch();
     };
     o.answered = [me](std::chrono::nanoseconds latency,
@@ -290,12 +306,11 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
 // Ends what is idle, and relieves those who wait behind a slow answer, as long as there are
 // sessions.
 asio::awaitable<void> host::watch([[maybe_unused]] std::shared_ptr<host> self) {
-    asio::steady_timer pause(executor_);
     while (!carriers_.empty() && !closed_) {
-        pause.expires_after(between_looks);
+        pause_.expires_after(between_looks);
         std::error_code ignored;
         auto token = asio::redirect_error(asio::use_awaitable, ignored);
-        co_await pause.async_wait(token);
+        co_await pause_.async_wait(token);
         const auto now = clock::now();
         const auto usual = std::chrono::duration_cast<clock::duration>(
             std::chrono::duration<double>(8 * latency_));

@@ -71,6 +71,7 @@ private:
     void note_pace(std::chrono::nanoseconds latency, std::optional<std::chrono::nanoseconds> gap);
     [[nodiscard]] std::size_t window() const;
     [[nodiscard]] std::optional<host_answer> penalty();
+    [[nodiscard]] host_answer too_late() const;
     [[nodiscard]] verdict at(const endpoint& e) const;
     void note_name(const std::string& name);
     void tell(const std::string& what) const;
@@ -81,11 +82,13 @@ private:
     const target target_;
     const manner how_;
     const session_limits limits_;
+    asio::steady_timer pause_;  // between the looks of watch()
 
     errands waiting_;
     std::vector<std::shared_ptr<carrier>> carriers_;
     std::size_t opening_ = 0;
-    std::size_t attempts_ = 0;  // connections of the opening under way
+    stage opening_at_ = stage::route;  // where the opening under way stands
+    std::size_t attempts_ = 0;         // connections of the opening under way
     bool watching_ = false;
     bool closed_ = false;
     std::vector<std::string> names_;  // what it goes by, bounded

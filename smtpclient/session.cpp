@@ -17,13 +17,15 @@ asio::awaitable<opened> open_session(connection& c,
                                      tls_context& context,
                                      std::string server_name,
                                      std::chrono::milliseconds reply_timeout,
-                                     steady_time deadline) {
+                                     steady_time deadline,
+                                     stage& at) {
     opening dialogue(std::move(options));
     opened result;
     step now = dialogue.start();
     while (!std::holds_alternative<ready>(now)) {
         const auto by = std::min(deadline, std::chrono::steady_clock::now() + reply_timeout);
         std::optional<io_failure> failure;
+        at = dialogue.at();
         if (auto* ended = std::get_if<conclusion>(&now)) {
             result.failed = std::move(*ended);
             break;

@@ -21,13 +21,15 @@ struct opened {
     std::vector<std::string> peer_names;  // what the next hop calls itself
 };
 
-// c and context are kept by the caller until the end. server_name: for TLS; may be "".
+// c, context and at, which follows the dialogue's stage, are kept by the caller until the end.
+// server_name: for TLS; may be "".
 [[nodiscard]] asio::awaitable<opened> open_session(connection& c,
                                                    opening::options options,
                                                    tls_context& context,
                                                    std::string server_name,
                                                    std::chrono::milliseconds reply_timeout,
-                                                   steady_time deadline);
+                                                   steady_time deadline,
+                                                   stage& at);
 
 // What a failure of the connection at this stage means.
 [[nodiscard]] conclusion failed_at(stage at, const io_failure& failure);

@@ -451,7 +451,7 @@ TEST_CASE("with the real resolver: order, failover, no such domain, SERVFAIL") {
     options.servers = {names.address()};
     options.timeout = 2s;
     dns::ares_resolver resolver(loop.get_executor(), options);
-    call_forward forward(loop.get_executor(), resolver, reach{});
+    call_forward forward(loop.get_executor(), resolver, reach{}, single_use());
     const auto ask = [&](const std::string& recipient) {
         std::optional<verdict> got;
         auto call = forward.verify(question_to_mx(second.port(), recipient));

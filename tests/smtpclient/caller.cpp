@@ -12,8 +12,16 @@ using namespace smtpclient;
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
-caller::caller(reach r)
-    : resolver(loop.get_executor()), forward_(loop.get_executor(), resolver, std::move(r)) {}
+session_limits single_use() {
+    session_limits limits;
+    limits.idle_session = 0ms;
+    limits.host_penalty = 0ms;
+    return limits;
+}
+
+caller::caller(reach r, const session_limits& limits)
+    : resolver(loop.get_executor()),
+      forward_(loop.get_executor(), resolver, std::move(r), limits) {}
 
 verdict caller::ask(question q) {
     const auto begin = steady::now();

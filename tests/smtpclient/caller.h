@@ -16,9 +16,13 @@
 
 namespace callforward::testing {
 
+// A session for each question, no memory of hosts that failed: what a script plays.
+[[nodiscard]] smtpclient::session_limits single_use();
+
 class caller {
 public:
-    explicit caller(smtpclient::reach r = {});
+    explicit caller(smtpclient::reach r = {},
+                    const smtpclient::session_limits& limits = single_use());
 
     // Runs the loop until the verdict is there; that it is there in time is checked.
     [[nodiscard]] smtpclient::verdict ask(smtpclient::question q);

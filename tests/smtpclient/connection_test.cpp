@@ -145,18 +145,3 @@ TEST_CASE("a line of many megabytes is given up after 64 KiB") {
     ends.near.reset();
     server.join();
 }
-
-TEST_CASE("a goodbye that is not answered ends") {
-    pair_of_ends ends;
-    std::string line;
-    std::thread server([&] {
-        static_cast<void>(ends.peer->read_line(line));
-        ends.peer->close();
-    });
-    bool done = false;
-    asio::co_spawn(ends.loop, ends.near->quit(), [&](const std::exception_ptr&) { done = true; });
-    ends.loop.run();
-    server.join();
-    CHECK(done);
-    CHECK(line == "QUIT\r\n");
-}
