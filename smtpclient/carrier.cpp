@@ -215,7 +215,7 @@ void carrier::rest() {
 }
 
 void carrier::relieve(steady_time since) {
-    if (in_flight_.size() < 2 || head_since_ > since) return;
+    if (in_flight_.size() < 2 || !is_stalled(since)) return;
     std::vector<std::shared_ptr<errand>> waiting;
     for (std::size_t i = 1; i < in_flight_.size(); ++i) {
         if (in_flight_[i].elsewhere || in_flight_[i].whose->is_over()) continue;

@@ -50,6 +50,10 @@ public:
     void start(observer o);                                 // once, when a shared_ptr holds it
     [[nodiscard]] bool has_room(std::size_t window) const;  // with so many in flight at most
     [[nodiscard]] bool is_idle() const { return in_flight_.empty(); }
+    // The answer that is due has been since then.
+    [[nodiscard]] bool is_stalled(steady_time since) const {
+        return !in_flight_.empty() && head_since_ <= since;
+    }
     [[nodiscard]] std::size_t load() const { return in_flight_.size(); }
     [[nodiscard]] steady_time idle_since() const { return idle_since_; }
     void submit(std::shared_ptr<errand> e);

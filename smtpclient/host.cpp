@@ -25,6 +25,7 @@ constexpr std::size_t most_endpoints = 8;
 constexpr std::size_t most_names = 64;
 constexpr auto between_looks = 250ms;
 constexpr auto least_stall = 500ms;
+constexpr auto most_stall = 1s;
 constexpr auto rest_after_shrinking = 10s;
 constexpr double smoothing = 0.2;
 
@@ -147,11 +148,15 @@ void host::dispatch() {
 void host::open_more() {
     if (closed_ || waiting_.empty()) return;
     const std::size_t most = limits_.connections_per_host;
-    const bool full = carriers_.size() >= most_sessions_ && opening_ == 0;
+    const auto since = stalled_since();
+    const auto stalled = static_cast<std::size_t>(std::count_if(
+        carriers_.begin(), carriers_.end(), [&](const auto& c) { return c->is_stalled(since); }));
+    const bool full = carriers_.size() - stalled >= most_sessions_ && opening_ == 0;
     const bool rested = clock::now() - shrunk_at_ >= rest_after_shrinking;
     if (full && rested && (most == 0 || most_sessions_ < most)) ++most_sessions_;
     // An ailing host is tried by one.
-    const std::size_t sessions = ailing_ ? 1 : most_sessions_;
+    std::size_t sessions = ailing_ ? 1 : most_sessions_ + stalled;
+    if (most != 0) sessions = std::min(sessions, most);
     while (carriers_.size() + opening_ < sessions &&
            opening_ * errands_at_first < waiting_.size()) {
         ++opening_;
@@ -303,6 +308,13 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
     asio::co_spawn(executor_, std::move(watcher), asio::detached);
 }
 
+// Whose answer has been due since then is not waited for by others.
+steady_time host::stalled_since() const {
+    const auto usual =
+        std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(8 * latency_));
+    return clock::now() - std::clamp<clock::duration>(usual, least_stall, most_stall);
+}
+
 // Ends what is idle, and relieves those who wait behind a slow answer, as long as there are
 // sessions.
 asio::awaitable<void> host::watch([[maybe_unused]] std::shared_ptr<host> self) {
@@ -312,14 +324,13 @@ asio::awaitable<void> host::watch([[maybe_unused]] std::shared_ptr<host> self) {
         auto token = asio::redirect_error(asio::use_awaitable, ignored);
         co_await pause_.async_wait(token);
         const auto now = clock::now();
-        const auto usual = std::chrono::duration_cast<clock::duration>(
-            std::chrono::duration<double>(8 * latency_));
-        const auto stalled = now - std::max<clock::duration>(least_stall, usual);
+        const auto stalled = stalled_since();
         const auto sessions = carriers_;  // they leave the list while we go through it
         for (const auto& c : sessions) {
             if (c->is_idle() && now - c->idle_since() >= limits_.idle_session) c->retire();
             c->relieve(stalled);
         }
+        dispatch();  // a session that has come to a stall makes room for another
     }
     watching_ = false;
 }

@@ -70,6 +70,7 @@ private:
     void ask_for_less();
     void note_pace(std::chrono::nanoseconds latency, std::optional<std::chrono::nanoseconds> gap);
     [[nodiscard]] std::size_t window() const;
+    [[nodiscard]] steady_time stalled_since() const;
     [[nodiscard]] std::optional<host_answer> penalty();
     [[nodiscard]] host_answer too_late() const;
     [[nodiscard]] verdict at(const endpoint& e) const;
