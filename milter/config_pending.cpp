@@ -39,7 +39,6 @@ const std::vector<pending_key>& pending_keys() {
         {"policy", "xclient", pending_type::flag, "false"},
         {"policy", "auth_username", pending_type::text, ""},
         {"policy", "auth_password_file", pending_type::text, ""},
-        {"policy", "catch_all_probe", pending_type::flag, "false"},
         {"cache", "store_user", pending_type::text, ""},
         {"cache", "store_password_file", pending_type::text, ""},
         {"cache", "store_timeout", pending_type::duration, "50ms"},

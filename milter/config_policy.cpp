@@ -128,6 +128,8 @@ const std::array policy_keys{
             take(from.one_of_named(tls_version_names), p.by.tls_min);
         }},
     key{"probe_until", read_probe_until},
+    key{"catch_all_probe",
+        [](const setting& from, policy_draft& p) { take(from.flag(), p.by.catch_all_probe); }},
     key{"on_undeliverable", read_action<&policy::on_undeliverable>},
     key{"on_sender_refused", read_action<&policy::on_sender_refused>},
     key{"on_deferred", read_action<&policy::on_deferred>},

@@ -122,6 +122,7 @@ void write(toml_text& out, const std::string& header, const policy& p) {
     out.time("reply_timeout", by.reply_timeout);
     out.word("tls", to_string(by.tls));
     out.word("tls_min", name_in(tls_version_names, by.tls_min));
+    out.raw("catch_all_probe", by.catch_all_probe ? "true" : "false");
     out.word("on_undeliverable", to_string(p.on_undeliverable));
     out.word("on_sender_refused", to_string(p.on_sender_refused));
     out.word("on_deferred", to_string(p.on_deferred));

@@ -68,6 +68,7 @@ std::string verdict_fingerprint(const policy& p) {
     text += " helo=" + by.helo + " port=" + std::to_string(by.port);
     text += " tls=" + std::string(to_string(by.tls));
     text += " tls_min=" + std::string(name_in(tls_version_names, by.tls_min));
+    if (by.catch_all_probe) text += " catch_all";
     text += " rules=" + (by.rules.empty() ? "none" : hexadecimal(hash_of(text_of(by.rules))));
     return text;
 }

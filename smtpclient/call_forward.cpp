@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::size_t most_connections = 20;
 constexpr std::size_t most_hosts = 25;
-constexpr std::size_t most_hosts_kept = 1000;  // then those with nothing to do are forgotten
+constexpr std::chrono::seconds inconclusive_for{60};  // a test for catch-all that failed
+constexpr std::size_t most_hosts_kept = 1000;         // then those with nothing to do are forgotten
 
 // RFC 5321 section 4.1.2 and the RCPT it leads to: asking another host would not change what was
 // said.
@@ -107,10 +108,16 @@ private:
     // True when the hosts after this one must not be tried: it is this host (RFC 5321 section 5.1).
     asio::awaitable<bool> visit(target t) {
         const auto next = owner_.host_for(t, question_);
+        if (question_.by->catch_all_probe && question_.recipient.domain()) {
+            const bool any = co_await accepts_any(*next);
+            if (any) {
+                settle(catch_all_verdict(t));
+                co_return false;
+            }
+        }
         question copy = question_;
         auto answer = co_await next->ask(std::move(copy));
-        connections_ += answer.attempts;
-        names_.insert(names_.end(), answer.names.begin(), answer.names.end());
+        note(answer);
         if (answer.no_addresses && t.is_recipient_domain) {
             // RFC 5321 section 5.1: no MX, and no address either: there is no such mail domain.
             answer.verdict.finding = {verdict_class::undeliverable, reason::no_such_domain};
@@ -118,6 +125,41 @@ private:
         }
         settle(std::move(answer.verdict));
         co_return answer.is_self;
+    }
+
+    // Whether the host takes any local part of the recipient's domain; false also when it can not
+    // be found out.
+    asio::awaitable<bool> accepts_any(host& next) {
+        const std::string key = next.key() + ' ' + question_.recipient.domain()->name();
+        const auto known = owner_.catch_all_.find(key, std::chrono::steady_clock::now());
+        if (known) co_return *known;
+        question test = question_;
+        test.recipient = random_recipient(question_.recipient);
+        const auto answer = co_await next.ask(std::move(test));
+        note(answer);
+        const verdict& v = answer.verdict;
+        const bool answered = v.stage == stage::rcpt && v.reply && v.reply->status_class() != 4;
+        const bool any = answered && v.outcome() == outcome::deliverable;
+        const auto now = std::chrono::steady_clock::now();
+        // Broken off or deferred says nothing; the next recipient does not ask at once again.
+        owner_.catch_all_.note(
+            key, any, answered ? question_.by->catch_all : inconclusive_for, now);
+        co_return any;
+    }
+
+    [[nodiscard]] static verdict catch_all_verdict(const target& t) {
+        verdict v;
+        v.finding = {verdict_class::deliverable, reason::catch_all};
+        v.stage = stage::rcpt;
+        v.host = t.name.empty() && t.literal ? t.literal->text() : t.name;
+        v.port = t.port;
+        v.detail = "the host accepts any local part of the domain";
+        return v;
+    }
+
+    void note(const host_answer& answer) {
+        connections_ += answer.attempts;
+        names_.insert(names_.end(), answer.names.begin(), answer.names.end());
     }
 
     call_forward& owner_;
@@ -158,7 +200,7 @@ std::shared_ptr<host> call_forward::host_for(const target& t, const question& q)
     auto& tls = contexts_[q.by->tls_min];
     if (!tls) tls = std::make_shared<tls_context>(q.by->tls_min);
     auto fresh = std::make_shared<host>(
-        executor_, resolver_, reach_, t, host::manner{q.by, helo, tls, q.trace}, limits_);
+        executor_, resolver_, reach_, t, host::manner{q.by, helo, tls, q.trace, key}, limits_);
     hosts_.emplace(std::move(key), fresh);
     return fresh;
 }

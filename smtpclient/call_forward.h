@@ -12,6 +12,7 @@
 #include "dns/ip.h"
 #include "dns/resolver.h"
 #include "dns/route.h"
+#include "smtpclient/catch_all.h"
 #include "smtpclient/connection.h"
 #include "smtpclient/session_limits.h"
 #include "smtpclient/verifier.h"
@@ -68,6 +69,7 @@ private:
     const session_limits limits_;
     std::map<std::string, std::shared_ptr<host>, std::less<>> hosts_;
     std::map<tls_version, std::shared_ptr<tls_context>> contexts_;
+    catch_all_findings catch_all_;
     std::minstd_rand random_;
 };
 

@@ -36,6 +36,7 @@ public:
         std::string helo;
         std::shared_ptr<tls_context> tls;  // one for all hosts with the same tls_min
         smtpclient::trace trace;
+        std::string key;  // what makes it this host and no other
     };
 
     // The resolver must outlive the host, or close() be called before it goes.
@@ -48,6 +49,7 @@ public:
 
     // Never throws because of the next hop; ends by q.deadline.
     [[nodiscard]] asio::awaitable<host_answer> ask(question q);
+    [[nodiscard]] const std::string& key() const { return how_.key; }
     // No session, nobody waiting, no penalty.
     [[nodiscard]] bool is_forgettable() const;
     // Sessions say goodbye; nothing is asked any more.

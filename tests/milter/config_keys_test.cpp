@@ -143,6 +143,7 @@ const std::vector<key_row> rows{
     {"policy", "tls", R"("may")", R"("encrypt")", R"("encrypt")", {"\"yes\"", "true"}},
     {"policy", "tls_min", R"("1.2")", R"("1.0")", R"("1.0")", {"1.2", "\"1.4\"", "\"TLSv1.2\""}},
     {"policy", "probe_until", R"("rcpt")", "", "", {"\"mail\"", "1"}},
+    {"policy", "catch_all_probe", "false", "true", "true", {"1", "\"true\""}},
     {"policy", "on_undeliverable", R"("reject")", R"("tempfail")", R"("tempfail")", {"\"no\""}},
     {"policy", "on_sender_refused", R"("reject")", R"("accept")", R"("accept")", {"\"defer\""}},
     {"policy", "on_deferred", R"("tempfail")", R"("accept")", R"("accept")", {"4"}},

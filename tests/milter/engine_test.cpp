@@ -129,7 +129,7 @@ TEST_CASE("a reload changes neither a question under way nor what is known") {
     engine e(s, 2);
     CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "probe"});
     auto under_way = ask_beside(e, about(host, "slow@a.test"));
-    REQUIRE(host.wait_for("connect", 2));
+    REQUIRE(host.wait_for("mail ", 2));
     for (int i = 0; i < 20; ++i) {
         s.routing.my_names = {"name" + std::to_string(i) + ".test"};
         s.dns.servers = {"127.0.0.1:" + std::to_string(1000 + i)};

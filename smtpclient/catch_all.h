@@ -1,0 +1,41 @@
+// What is known of hosts that accept any local part: asked with a random one, kept per host and
+// domain.
+//
+// A host accepts whole domains or not, so the key is both. A finding has a lifetime; while it is
+// not known, or could not be found out, recipients are asked for one by one as ever: the test never
+// counts against a recipient. One event loop thread; at most 10,000 findings, then those past their
+// time go, or all.
+#pragma once
+
+#include "smtpclient/connection.h"
+#include "smtpclient/mailbox.h"
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+namespace callforward::smtpclient {
+
+class catch_all_findings {
+public:
+    // Nothing: to be asked.
+    [[nodiscard]] std::optional<bool> find(const std::string& key, steady_time now) const;
+    void note(const std::string& key,
+              bool accepts_any,
+              std::chrono::seconds lifetime,
+              steady_time now);
+
+private:
+    struct entry {
+        bool accepts_any = false;
+        steady_time expires;
+    };
+    std::unordered_map<std::string, entry> entries_;
+};
+
+// An address at the domain of `like` that nobody can have or guess: another one at each call.
+[[nodiscard]] mailbox random_recipient(const mailbox& like);
+
+}  // namespace callforward::smtpclient
