@@ -28,6 +28,7 @@ namespace {
 using namespace callforward;
 using namespace callforward::milter;
 
+constexpr std::chrono::seconds longest_save{2};
 constexpr const char* default_file = "/etc/callforward/callforward.toml";
 
 struct arguments {
@@ -79,11 +80,12 @@ void reload(const arguments& a, engine& e, recipient_check& check) {
 
 // Answers what is being asked, and leaves at once: exit handlers would tear down what libmilter's
 // threads still use.
-[[noreturn]] void stop(const door& d, std::chrono::milliseconds at_most) {
+[[noreturn]] void stop(const door& d, engine& e, std::chrono::milliseconds at_most) {
     sd_notify(0, "STOPPING=1");
     log::say(log_level::info, "stopping; RCPTs under way are answered first");
     d.wait_until_idle(at_most);
     d.remove_socket();
+    e.save(longest_save);
     log::say(log_level::info, "stopped");
     log::close();
     _exit(EX_OK);
@@ -105,12 +107,7 @@ int serve(const arguments& a) {
     check = std::make_unique<recipient_check>(*asking, now);
     const auto longest = std::max(recipient_check::answer_within(*now, {"Postfix", {}}),
                                   recipient_check::answer_within(*now, {}));
-    act_on_signals({[&] { reload(a, *asking, *check); }, [&] { stop(entrance, longest); }});
-    if (now->cache.store != "memory") {
-        log::say(log_level::warning,
-                 "this release keeps verdicts in memory only; they are forgotten at a restart",
-                 {{"store", now->cache.store}});
-    }
+    act_on_signals({[&] { reload(a, *asking, *check); }, [&] { stop(entrance, *asking, longest); }});
     log::say(log_level::info, "ready", {{"socket", now->milter.socket}, {"version", version}});
     sd_notify(0, "READY=1");
     const bool in_order = entrance.run();
