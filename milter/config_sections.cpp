@@ -197,8 +197,14 @@ const std::array dns_keys{
 void read_store(const setting& from, cache_settings& s) {
     const auto store = from.text();
     if (!store) return;
-    if (*store == "memory" || *store == cache_settings{}.store) {
+    if (*store == "memory") {
         s.store = *store;
+    } else if (store->starts_with("lmdb:")) {
+        std::string directory = store->substr(5);
+        const std::string wrong = check_folder(directory);
+        if (!wrong.empty()) from.fail("= \"lmdb:DIRECTORY\" " + wrong);
+        while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
+        s.store = "lmdb:" + directory;
     } else if (is_pending_value("cache", "store", *store)) {
         from.fail("= " + quoted(*store) + ' ' + std::string(not_yet) + "; use \"memory\"");
     } else {
@@ -212,12 +218,19 @@ const std::array cache_keys{
     cache_key{"store", read_store},
     cache_key{"deliverable",
               [](const setting& from, cache_settings& s) { take(from.lifetime(), s.deliverable); }},
+    cache_key{"stale",
+              [](const setting& from, cache_settings& s) { take(from.lifetime(), s.stale); }},
     cache_key{
         "undeliverable",
         [](const setting& from, cache_settings& s) { take(from.lifetime(), s.undeliverable); }},
     cache_key{
+        "undeliverable_max",
+        [](const setting& from, cache_settings& s) { take(from.lifetime(), s.undeliverable_max); }},
+    cache_key{
         "undetermined",
         [](const setting& from, cache_settings& s) { take(from.lifetime(), s.undetermined); }},
+    cache_key{"catch_all",
+              [](const setting& from, cache_settings& s) { take(from.lifetime(), s.catch_all); }},
     cache_key{"capacity",
               [](const setting& from, cache_settings& s) {
                   take(from.integer(0, most_entries), s.capacity);

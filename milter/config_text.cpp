@@ -166,8 +166,11 @@ void write(toml_text& out, const cache_settings& s) {
     out.section("[cache]");
     out.word("store", s.store);
     out.time("deliverable", s.deliverable);
+    out.time("stale", s.stale);
     out.time("undeliverable", s.undeliverable);
+    out.time("undeliverable_max", s.undeliverable_max);
     out.time("undetermined", s.undetermined);
+    out.time("catch_all", s.catch_all);
     out.raw("capacity", std::to_string(s.capacity));
     out.raw("undeliverable_capacity", std::to_string(s.undeliverable_capacity));
 }

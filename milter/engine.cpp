@@ -70,7 +70,10 @@ std::shared_ptr<const smtpclient::verdict> wait(verdicts::pending_answer& pendin
 }  // namespace
 
 engine::engine(const settings& s, unsigned shards)
-    : known_(s.cache), under_way_(most_pending), resolver_(resolver_of(s)), reach_(reach_of(s)) {
+    : known_(s.cache, verdicts::make_store(s.cache)),
+      under_way_(most_pending),
+      resolver_(resolver_of(s)),
+      reach_(reach_of(s)) {
     if (shards == 0) shards = std::max(1U, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < shards; ++i) {
         shards_.push_back(std::make_unique<shard>(resolver_, reach_));
@@ -91,38 +94,65 @@ void engine::use(const settings& s) {
     for (auto& each : shards_) each->use(resolver_, reach_);
 }
 
+void engine::save(std::chrono::milliseconds at_most) {
+    static_cast<void>(known_.flush(at_most));
+}
+
 answer engine::ask(smtpclient::question q, const std::string& fingerprint, const patience& p) {
-    const verdicts::question_key key(q, fingerprint);
-    if (auto known = known_.find(key, clock::now())) return {known->verdict, source::cache};
+    const auto key = known_.key_of(q, fingerprint);
+    const auto known = known_.find(key, q.recipient, verdicts::moment::now());
     q.deadline = clock::now() + q.by->timeout;
-    // First with all who ask about the recipient, whoever sends; what depends on the sender only
-    // with its equals.
-    const std::string_view recipient = key.recipient_only().text;
-    answer found = join(q, key, recipient, p);
+    if (known && !known->stale) {
+        if (known->refresh) refresh(q, key);
+        return {known->verdict(), source::cache};
+    }
+    if (known && known->unreachable) return {known->verdict(), source::stale};
+    answer found = find_out(q, key, p);
+    const bool reached = found.verdict && found.verdict->finding.verdict_class !=
+                                              smtpclient::verdict_class::unreachable;
+    if (known && !reached) return {known->verdict(), source::stale};
+    return found;
+}
+
+// First with all who ask about the recipient, whoever sends; what depends on the sender only with
+// its equals.
+answer engine::find_out(const smtpclient::question& q,
+                        const verdicts::question_key& key,
+                        const patience& p) {
+    answer found = join(q, key, key.recipient_only(), p);
     const bool anothers = found.verdict && found.source == source::shared &&
                           !smtpclient::about_recipient_alone(*found.verdict);
     if (!anothers) return found;
-    if (auto known = known_.find(key, clock::now())) return {known->verdict, source::shared};
-    return join(q, key, key.with_sender().text, p);
+    const auto known = known_.find(key, q.recipient, verdicts::moment::now());
+    if (known && !known->stale) return {known->verdict(), source::shared};
+    return join(q, key, key.with_sender(), p);
 }
 
 answer engine::join(const smtpclient::question& q,
                     const verdicts::question_key& key,
-                    std::string_view name,
+                    const verdicts::digest& name,
                     const patience& p) {
-    const std::string under(name);
+    const std::string under = name.text();
     const auto ticket = under_way_.join(under);
     if (!ticket.answer) return {std::make_shared<smtpclient::verdict>(overloaded()), source::none};
     if (ticket.is_first) {
         // The one before us may have been answered since we looked.
-        if (auto known = known_.find(key, clock::now())) {
-            under_way_.answer(under, known->verdict);
-            return {known->verdict, source::cache};
+        const auto known = known_.find(key, q.recipient, verdicts::moment::now());
+        if (known && !known->stale) {
+            under_way_.answer(under, known->verdict());
+            return {known->verdict(), source::cache};
         }
         start(q, key, under);
     }
     auto v = wait(*ticket.answer, p);
     return {std::move(v), ticket.is_first ? source::probe : source::shared};
+}
+
+// In the background: nobody waits, and a failure changes nothing that is known.
+void engine::refresh(const smtpclient::question& q, const verdicts::question_key& key) {
+    const std::string under = key.recipient_only().text();
+    const auto ticket = under_way_.join(under);
+    if (ticket.answer && ticket.is_first) start(q, key, under);
 }
 
 void engine::start(const smtpclient::question& q,
@@ -135,13 +165,13 @@ void engine::start(const smtpclient::question& q,
     auto& owner = *shards_[std::hash<std::string>{}(destination) % shards_.size()];
     // What is entered as under way has to be answered, or nobody could ask for it again.
     try {
-        owner.ask(q, [this, key, name](smtpclient::verdict v) {
+        owner.ask(q, [this, key, name, recipient = q.recipient](smtpclient::verdict v) {
             if (v.reply) shorten(*v.reply);
             auto shared = std::make_shared<const smtpclient::verdict>(std::move(v));
             // Known before it is no longer under way: who asks in between must not ask the next
             // hop again.
             try {
-                known_.store(key, shared, clock::now());
+                known_.store(key, recipient, *shared, verdicts::moment::now());
             } catch (const std::bad_alloc&) {  // then it is not known the next time
             }
             under_way_.answer(name, shared);

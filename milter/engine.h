@@ -1,9 +1,10 @@
 // Questions in, verdicts out: from libmilter's threads to the shards and back, past what is already
 // known.
 //
-// ask() looks into memory, joins an equal question under way, or has the shard of the destination
+// ask() looks into the cache, joins an equal question under way, or has the shard of the destination
 // ask; it waits no longer than the patience it was given, while the call-forward goes on and its
-// verdict is stored for the next try. Questions that differ only in the sender share one
+// verdict is stored for the next try. An answer near its end is given and asked for again in the
+// background; one past it is given while the next hop cannot be reached. Questions that differ only in the sender share one
 // call-forward; an answer that was about another's sender or message is not taken, and asked for
 // again. Thread: any.
 #pragma once
@@ -11,9 +12,9 @@
 #include "milter/log_line.h"
 #include "milter/settings.h"
 #include "milter/shard.h"
+#include "milter/verdicts/cache.h"
 #include "milter/verdicts/joined_questions.h"
 #include "milter/verdicts/key.h"
-#include "milter/verdicts/memory.h"
 #include "smtpclient/question.h"
 #include "smtpclient/verdict.h"
 
@@ -52,19 +53,26 @@ public:
     [[nodiscard]] answer ask(smtpclient::question q,
                              const std::string& fingerprint,
                              const patience& p);
-    // For the questions that begin after it.
+    // For the questions that begin after it; [cache] store and capacities stay those of the start.
     void use(const settings& s);
+    // What was learnt and is not on disk yet: before the process ends.
+    void save(std::chrono::milliseconds at_most);
+    [[nodiscard]] verdicts::cache& known() { return known_; }  // for the control socket
 
 private:
+    [[nodiscard]] answer find_out(const smtpclient::question& q,
+                                  const verdicts::question_key& key,
+                                  const patience& p);
     [[nodiscard]] answer join(const smtpclient::question& q,
                               const verdicts::question_key& key,
-                              std::string_view name,
+                              const verdicts::digest& name,
                               const patience& p);
+    void refresh(const smtpclient::question& q, const verdicts::question_key& key);
     void start(const smtpclient::question& q,
                const verdicts::question_key& key,
                const std::string& name);
 
-    verdicts::memory known_;
+    verdicts::cache known_;
     verdicts::joined_questions under_way_;
     std::mutex mutex_;  // over what a reload changes
     dns::resolver_options resolver_;

@@ -29,6 +29,7 @@ namespace {
 using namespace callforward;
 using namespace callforward::milter;
 
+constexpr std::chrono::seconds longest_save{2};
 constexpr const char* default_file = "/etc/callforward/callforward.toml";
 
 struct arguments {
@@ -109,12 +110,13 @@ void reload(const arguments& a, const settings& at_start, engine& e, recipient_c
 
 // Answers what is being asked, and leaves at once: exit handlers would tear down what libmilter's
 // threads still use.
-[[noreturn]] void stop(door& d, std::chrono::milliseconds at_most) {
+[[noreturn]] void stop(door& d, engine& e, std::chrono::milliseconds at_most) {
     sd_notify(0, "STOPPING=1");
     d.refuse_new();
     log::say(log_level::info, "stopping; RCPTs under way are answered first");
     d.wait_until_idle(at_most);
     d.remove_socket();
+    e.save(longest_save);
     log::say(log_level::info, "stopped");
     log::close();
     _exit(EX_OK);
@@ -137,12 +139,7 @@ int serve(const arguments& a) {
     asking = std::make_unique<engine>(*now);
     check = std::make_unique<recipient_check>(*asking, now);
     act_on_signals({[&] { reload(a, *now, *asking, *check); },
-                    [&] { stop(entrance, check->longest_wait()); }});
-    if (now->cache.store != "memory") {
-        log::say(log_level::warning,
-                 "this release keeps verdicts in memory only; they are forgotten at a restart",
-                 {{"store", now->cache.store}});
-    }
+                    [&] { stop(entrance, *asking, check->longest_wait()); }});
     log::say(log_level::info, "ready", {{"socket", now->milter.socket}, {"version", version}});
     sd_notify(0, "READY=1");
     entrance.run();  // its signals are ours, so that it ends only when it has failed

@@ -1,104 +1,104 @@
 #include "milter/verdicts/key.h"
 
-#include "smtpclient/printable.h"
-
-#include <bit>
-#include <random>
-
 namespace callforward::milter::verdicts {
 
 namespace {
 
-// Each part is told by its length, so that no part can end early and begin another.
-void append(std::string& text, std::string_view part) {
-    text += std::to_string(part.size());
-    text += ':';
-    text += part;
+// What a digest is of comes first: no digest of one kind equals one of another.
+enum class kind : std::uint64_t { recipient, sender, declared, domain };
+
+digester begin(kind of, const hash_seed& seed) {
+    digester d(seed);
+    d.add(static_cast<std::uint64_t>(of));
+    return d;
 }
 
-std::string folded(std::string_view address) {
+void add(digester& d, const dns::ip_address& address) {
+    d.add(std::uint64_t{address.is_v4()});
+    for (const std::uint8_t byte : address.v6())
+        d.add_bytes({reinterpret_cast<const char*>(&byte), 1});
+}
+
+void add(digester& d, const smtpclient::next_hop& hop) {
+    d.add(static_cast<std::uint64_t>(hop.protocol));
+    d.add(hop.host);
+    d.add(std::uint64_t{hop.address.has_value()});
+    if (hop.address) add(d, *hop.address);
+    d.add(hop.socket_path);
+    d.add(std::uint64_t{hop.port});
+    d.add(std::uint64_t{hop.look_up_mx});
+}
+
+void add(digester& d, const smtpclient::destination& to) {
+    d.add(std::uint64_t{to.recipient_mx});
+    if (to.recipient_mx) return;
+    d.add(std::uint64_t{to.hops.size()});
+    for (const auto& hop : to.hops) add(d, hop);
+}
+
+void add(digester& d, const smtpclient::mailbox& recipient) {
+    d.add(recipient.local_part());
+    d.add(std::uint64_t{recipient.domain().has_value()});
+    if (recipient.domain()) {
+        d.add(recipient.domain()->name());
+    } else if (recipient.literal()) {
+        add(d, *recipient.literal());
+    }
+}
+
+void add_sender(digester& d, std::string_view address) {
     const auto at = address.rfind('@');
-    if (at == std::string_view::npos) return std::string(address);
-    return std::string(address.substr(0, at)) + smtpclient::to_lower(address.substr(at));
+    d.add(address.substr(0, at));
+    if (at != std::string_view::npos) d.add_lower_case(address.substr(at));
 }
 
-struct sip_state {
-    std::uint64_t v0;
-    std::uint64_t v1;
-    std::uint64_t v2;
-    std::uint64_t v3;
-
-    void round() {
-        v0 += v1;
-        v1 = std::rotl(v1, 13) ^ v0;
-        v0 = std::rotl(v0, 32);
-        v2 += v3;
-        v3 = std::rotl(v3, 16) ^ v2;
-        v0 += v3;
-        v3 = std::rotl(v3, 21) ^ v0;
-        v2 += v1;
-        v1 = std::rotl(v1, 17) ^ v2;
-        v2 = std::rotl(v2, 32);
-    }
-
-    void absorb(std::uint64_t word) {
-        v3 ^= word;
-        round();
-        v0 ^= word;
-    }
-};
-
-// Up to eight bytes, the first one lowest.
-std::uint64_t word_of(std::string_view bytes) {
-    std::uint64_t word = 0;
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
-        word |= std::uint64_t{static_cast<unsigned char>(bytes[i])} << (8 * i);
-    }
-    return word;
+std::uint32_t tag(digester& d) {
+    return static_cast<std::uint32_t>(d.finish().first);
 }
 
 }  // namespace
 
-const hash_seed& hash_seed::of_process() {
-    static const hash_seed seed = [] {
-        std::random_device device;
-        const auto draw = [&] { return std::uint64_t{device()} << 32 | device(); };
-        const std::uint64_t drawn = draw();
-        return hash_seed{drawn, draw()};
-    }();
-    return seed;
+digest key_of_declared(const smtpclient::mailbox& recipient, const hash_seed& seed) {
+    digester d = begin(kind::declared, seed);
+    add(d, recipient);
+    return d.finish();
 }
 
-std::uint64_t seeded_hash(std::string_view text, const hash_seed& seed) {
-    sip_state state{seed.first ^ 0x736f6d6570736575U,
-                    seed.second ^ 0x646f72616e646f6dU,
-                    seed.first ^ 0x6c7967656e657261U,
-                    seed.second ^ 0x7465646279746573U};
-    const std::uint64_t length = text.size();
-    while (text.size() >= 8) {
-        state.absorb(word_of(text.substr(0, 8)));
-        text.remove_prefix(8);
-    }
-    state.absorb(length << 56 | word_of(text));
-    state.v2 ^= 0xffU;
-    for (int i = 0; i < 3; ++i) state.round();
-    return state.v0 ^ state.v1 ^ state.v2 ^ state.v3;
+std::uint32_t tag_of_domain(std::string_view lower_case, const hash_seed& seed) {
+    digester d = begin(kind::domain, seed);
+    d.add(lower_case);
+    return tag(d);
+}
+
+recipient_tags tags_of(const smtpclient::mailbox& recipient, const hash_seed& seed) {
+    recipient_tags tags;
+    tags.address = static_cast<std::uint32_t>(key_of_declared(recipient, seed).first);
+    if (recipient.domain()) tags.domain = tag_of_domain(recipient.domain()->name(), seed);
+    return tags;
 }
 
 question_key::question_key(const smtpclient::question& q,
                            std::string_view fingerprint,
-                           const hash_seed& seed) {
-    append(text_, q.to.text());
-    append(text_, fingerprint);
-    append(text_, q.recipient.key());
-    recipient_length_ = text_.size();
-    append(text_, folded(q.sender));
-    text_ += q.original_sender ? 'o' : 'f';  // the same refusal is of another class
-    append(text_, q.parameters.size ? std::to_string(*q.parameters.size) : std::string());
-    append(text_, q.parameters.body);
-    if (q.parameters.smtputf8) text_ += 'u';
-    recipient_hash_ = seeded_hash(recipient_only().text, seed);
-    sender_hash_ = seeded_hash(text_, seed);
+                           const hash_seed& seed)
+    : declared_(key_of_declared(q.recipient, seed)) {
+    tags_.address = static_cast<std::uint32_t>(declared_.first);
+    if (q.recipient.domain()) tags_.domain = tag_of_domain(q.recipient.domain()->name(), seed);
+
+    digester recipient = begin(kind::recipient, seed);
+    recipient.add(declared_);
+    add(recipient, q.to);
+    recipient.add(fingerprint);
+    recipient_only_ = recipient.finish();
+
+    digester sender = begin(kind::sender, seed);
+    sender.add(recipient_only_);
+    add_sender(sender, q.sender);
+    sender.add(std::uint64_t{q.original_sender});  // the same refusal is of another class
+    sender.add(std::uint64_t{q.parameters.size.has_value()});
+    sender.add(q.parameters.size.value_or(0));
+    sender.add(q.parameters.body);
+    sender.add(std::uint64_t{q.parameters.smtputf8});
+    with_sender_ = sender.finish();
 }
 
 }  // namespace callforward::milter::verdicts

@@ -1,35 +1,31 @@
 // The key under which the answer to a question is known.
 //
-// Two texts: who is asked about, where and under which policy; and the same with the sender and the
-// parameters of MAIL, for answers that another sender might not get. Domains are folded, local
-// parts are not (RFC 5321 section 2.4). Each text has a hash made once. The hash is keyed
-// (SipHash-1-3) with bits that no client knows, so that nobody can choose recipients that fall into
-// one bucket.
+// Two digests: of who is asked about, where and under which policy; and the same with the sender
+// and the parameters of MAIL, for answers that another sender might not get. Domains are folded,
+// local parts are not (RFC 5321 section 2.4). Made from the question's parts without building a
+// text: a look-up allocates nothing. The tags name the recipient and its domain alone, so that what
+// is known can be forgotten by address; two addresses with one tag cost a question, never an
+// answer.
 #pragma once
 
+#include "milter/verdicts/digest.h"
 #include "smtpclient/question.h"
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 namespace callforward::milter::verdicts {
 
-struct hash_seed {
-    std::uint64_t first = 0;
-    std::uint64_t second = 0;
+struct recipient_tags {
+    std::uint32_t address = 0;
+    std::uint32_t domain = 0;
 
-    // Drawn from the system once.
-    [[nodiscard]] static const hash_seed& of_process();
+    bool operator==(const recipient_tags&) const = default;
 };
-[[nodiscard]] std::uint64_t seeded_hash(std::string_view text, const hash_seed& seed);
-
-struct key_view {  // of a text that outlives it
-    std::string_view text;
-    std::uint64_t hash = 0;
-
-    bool operator==(const key_view& other) const { return text == other.text; }
-};
+[[nodiscard]] recipient_tags tags_of(const smtpclient::mailbox& recipient, const hash_seed& seed);
+[[nodiscard]] std::uint32_t tag_of_domain(std::string_view lower_case, const hash_seed& seed);
+// Of an address that is declared to exist, whatever its route and policy.
+[[nodiscard]] digest key_of_declared(const smtpclient::mailbox& recipient, const hash_seed& seed);
 
 class question_key {
 public:
@@ -38,20 +34,19 @@ public:
                  std::string_view fingerprint,
                  const hash_seed& seed = hash_seed::of_process());
 
-    // Both views end with this key.
-    [[nodiscard]] key_view recipient_only() const {
-        return {std::string_view(text_).substr(0, recipient_length_), recipient_hash_};
-    }
-    [[nodiscard]] key_view with_sender() const { return {text_, sender_hash_}; }
+    [[nodiscard]] const digest& recipient_only() const { return recipient_only_; }
+    [[nodiscard]] const digest& with_sender() const { return with_sender_; }
+    [[nodiscard]] const digest& declared() const { return declared_; }
+    [[nodiscard]] const recipient_tags& tags() const { return tags_; }
 
     // The same question, sender and all.
-    bool operator==(const question_key& other) const { return text_ == other.text_; }
+    bool operator==(const question_key& other) const { return with_sender_ == other.with_sender_; }
 
 private:
-    std::string text_;
-    std::size_t recipient_length_ = 0;  // the text begins with the one about the recipient alone
-    std::uint64_t recipient_hash_ = 0;
-    std::uint64_t sender_hash_ = 0;
+    digest recipient_only_;
+    digest with_sender_;
+    digest declared_;
+    recipient_tags tags_;
 };
 
 }  // namespace callforward::milter::verdicts

@@ -1,11 +1,8 @@
 #include "milter/verdicts/memory.h"
 
+#include "milter/verdicts/record.h"
+
 #include <algorithm>
-#include <array>
-#include <list>
-#include <mutex>
-#include <string>
-#include <unordered_map>
 #include <utility>
 
 namespace callforward::milter::verdicts {
@@ -18,6 +15,7 @@ namespace {
 
 constexpr std::size_t most_shards = 64;
 constexpr std::size_t least_in_shard = 1024;  // so that a shard's own limit hardly shows
+constexpr std::chrono::minutes between_refreshes{1};
 
 // A small capacity is one shard, whose order of eviction is then exact.
 std::size_t shards_for(const cache_settings& s) {
@@ -30,23 +28,49 @@ std::size_t part_of(std::size_t capacity, std::size_t shards, std::size_t n) {
     return capacity / shards + (n < capacity % shards ? 1 : 0);
 }
 
-struct key_hash {
-    std::size_t operator()(const key_view& key) const { return key.hash; }
-};
-
 bool says_something(const smtpclient::verdict& v) {
     return v.outcome() != outcome::undetermined;
 }
 
+// From then on a deliverable is asked for again while it still answers.
+steady_clock::time_point refresh_time(steady_clock::time_point learnt,
+                                      steady_clock::time_point expires) {
+    return learnt + (expires - learnt) / 4 * 3;
+}
+
+std::chrono::seconds doubled(std::chrono::seconds life, unsigned times, std::chrono::seconds most) {
+    while (times > 0 && life < most) {
+        life *= 2;
+        --times;
+    }
+    return life;
+}
+
+std::shared_ptr<const std::string> text_of(smtpclient::verdict& v) {
+    if (!v.reply || v.outcome() == outcome::deliverable) return nullptr;
+    std::string joined;
+    for (const auto& line : v.reply->lines) {
+        if (!joined.empty()) joined += '\n';
+        joined += line;
+    }
+    v.reply->lines.clear();
+    joined.shrink_to_fit();
+    return std::make_shared<const std::string>(std::move(joined));
+}
+
 }  // namespace
 
-std::chrono::seconds lifetime(const smtpclient::verdict& v, const cache_settings& s) {
+std::chrono::seconds lifetime(const smtpclient::verdict& v,
+                              const cache_settings& s,
+                              unsigned repeats) {
     switch (v.finding.verdict_class) {
         case verdict_class::deliverable:
             return v.finding.reason == reason::catch_all ? s.catch_all : s.deliverable;
         case verdict_class::undeliverable:
             // A full mailbox is about now.
-            return v.finding.reason == reason::mailbox_full ? s.undetermined : s.undeliverable;
+            if (v.finding.reason == reason::mailbox_full) return s.undetermined;
+            return std::min(doubled(s.undeliverable, repeats, s.undeliverable_max),
+                            std::max(s.undeliverable, s.undeliverable_max));
         case verdict_class::unreachable:
             // Says something about us and this moment only.
             if (v.finding.reason == reason::overloaded) return std::chrono::seconds{0};
@@ -62,97 +86,139 @@ std::chrono::seconds lifetime(const smtpclient::verdict& v, const cache_settings
     return std::chrono::seconds{0};
 }
 
+smtpclient::verdict declared_verdict() {
+    smtpclient::verdict v;
+    v.finding = {verdict_class::deliverable, reason::accepted};
+    v.detail = "declared to exist";
+    return v;
+}
+
+shared_verdict known::verdict() const {
+    if (!text || !kept->reply) return kept;
+    auto whole = std::make_shared<smtpclient::verdict>(*kept);
+    auto& lines = whole->reply->lines;
+    std::size_t begin = 0;
+    for (;;) {
+        const auto end = text->find('\n', begin);
+        lines.push_back(text->substr(begin, end - begin));
+        if (end == std::string::npos) return whole;
+        begin = end + 1;
+    }
+}
+
 class memory::shard {
 public:
     shard(std::size_t deliverable, std::size_t others, std::uint64_t random)
-        : segments_{segment{{}, deliverable}, segment{{}, others}}, random_(random) {}
+        : table_(deliverable, others), random_(random) {}
 
-    std::optional<known> find(const key_view& key, steady_clock::time_point now) {
+    // stale: how long after its life a deliverable is given; remembered: how long a refusal is
+    // kept, for the next one to be compared with.
+    std::optional<known> find(const digest& key,
+                              steady_clock::time_point now,
+                              std::chrono::seconds stale,
+                              std::chrono::seconds remembered) {
         const std::lock_guard lock(mutex_);
-        const auto found = table_.find(key);
-        if (found == table_.end()) return std::nullopt;
-        if (found->second->what.expires <= now) {
-            erase(found);
-            return std::nullopt;
+        entry* const e = table_.find(key);
+        if (e == nullptr) return std::nullopt;
+        if (e->expires > now) {
+            table_.use(*e);
+            known k = known_of(*e);
+            k.refresh = e->is_deliverable() && !e->declared && now >= e->refresh_at;
+            if (k.refresh) e->refresh_at = now + between_refreshes;
+            return k;
         }
-        // To the front; iterators into a list survive its splicing.
-        auto& entries = segment_of(*found->second->what.verdict).entries;
-        entries.splice(entries.begin(), entries, found->second);
-        return found->second->what;
+        const auto over = now - e->expires;
+        if (e->is_deliverable() && !e->declared && over < stale) {
+            known k = known_of(*e);
+            k.stale = true;
+            return k;
+        }
+        const bool refusal = e->verdict->outcome() == outcome::undeliverable;
+        if (!refusal || over >= remembered) table_.erase(*e);
+        return std::nullopt;
     }
 
-    void store(const key_view& key,
-               shared_verdict verdict,
-               std::chrono::seconds life,
-               steady_clock::time_point now) {
+    std::optional<kept_entry> store(entry&& fresh,
+                                    const cache_settings& s,
+                                    steady_clock::time_point now) {
         const std::lock_guard lock(mutex_);
-        if (const auto found = table_.find(key); found != table_.end()) {
-            const known& old = found->second->what;
-            const bool fresh = old.expires > now;
-            if (fresh && says_something(*old.verdict) && !says_something(*verdict)) return;
-            erase(found);
+        const bool says = says_something(*fresh.verdict);
+        if (entry* const old = table_.find(fresh.key)) {
+            if (old->expires > now && says_something(*old->verdict) && !says) return std::nullopt;
+            fresh.repeats = repeats_after(*old, *fresh.verdict, s, now);
+            const auto life = lifetime(*fresh.verdict, s, fresh.repeats);
+            if (says || life.count() > 0) table_.erase(*old);
         }
-        segment& into = segment_of(*verdict);
-        if (into.capacity == 0 || life.count() <= 0) return;
-        if (into.entries.size() >= into.capacity) erase(table_.find(into.entries.back().key()));
-        const auto expires = now + jittered(life);
-        into.entries.push_front(
-            {std::string(key.text), key.hash, {std::move(verdict), now, expires}});
-        if (is_undeliverable(into.entries.front())) ++undeliverable_;
-        // The view is of the entry's own text, which does not move in a list.
-        table_.emplace(into.entries.front().key(), into.entries.begin());
+        const auto life = lifetime(*fresh.verdict, s, fresh.repeats);
+        if (life.count() <= 0) return std::nullopt;
+        fresh.learnt = now;
+        fresh.expires = now + jittered(life);
+        fresh.refresh_at = refresh_time(fresh.learnt, fresh.expires);
+        const kept_entry kept{
+            fresh.key, fresh.learnt, fresh.expires, fresh.repeats, fresh.declared};
+        table_.insert(std::move(fresh));
+        return kept;
+    }
+
+    void restore(entry&& e) {
+        const std::lock_guard lock(mutex_);
+        if (table_.find(e.key) == nullptr) table_.insert(std::move(e));
     }
 
     // Removes a deliverable: a later probe has come to another answer.
-    void forget_deliverable(const key_view& key) {
+    void forget_deliverable(const digest& key) {
         const std::lock_guard lock(mutex_);
-        const auto found = table_.find(key);
-        if (found == table_.end()) return;
-        if (found->second->what.verdict->outcome() == outcome::deliverable) erase(found);
+        entry* const e = table_.find(key);
+        if (e != nullptr && e->is_deliverable()) table_.erase(*e);
+    }
+
+    template <class Condition>
+    std::size_t forget(Condition condition) {
+        const std::lock_guard lock(mutex_);
+        std::vector<digest> gone;
+        table_.for_each([&](const entry& e) {
+            if (condition(e)) gone.push_back(e.key);
+        });
+        for (const digest& key : gone) table_.erase(*table_.find(key));
+        return gone.size();
+    }
+
+    void show(std::uint32_t address_tag, std::vector<known>& into) {
+        const std::lock_guard lock(mutex_);
+        table_.for_each([&](const entry& e) {
+            if (e.tags.address == address_tag) into.push_back(known_of(e));
+        });
     }
 
     void clear() {
         const std::lock_guard lock(mutex_);
         table_.clear();
-        for (auto& s : segments_) s.entries.clear();
-        undeliverable_ = 0;
     }
 
     void count(entry_counts& counts) {
         const std::lock_guard lock(mutex_);
-        counts.deliverable += segments_[0].entries.size();
-        counts.undeliverable += undeliverable_;
-        counts.undetermined += segments_[1].entries.size() - undeliverable_;
+        counts.deliverable += table_.deliverable();
+        counts.undeliverable += table_.undeliverable();
+        counts.undetermined += table_.others() - table_.undeliverable();
     }
 
 private:
-    struct entry {
-        std::string text;
-        std::uint64_t hash;
-        known what;
-
-        [[nodiscard]] key_view key() const { return {text, hash}; }
-    };
-    using list = std::list<entry>;
-    using table = std::unordered_map<key_view, list::iterator, key_hash>;
-    struct segment {
-        list entries;  // the most recently used first
-        std::size_t capacity;
-    };
-
-    segment& segment_of(const smtpclient::verdict& v) {
-        return segments_[v.outcome() == outcome::deliverable ? 0 : 1];
+    static known known_of(const entry& e) {
+        return {e.verdict, e.text, e.learnt, e.expires, false, false, false};
     }
 
-    static bool is_undeliverable(const entry& e) {
-        return e.what.verdict->outcome() == outcome::undeliverable;
-    }
-
-    void erase(table::iterator at) {
-        const list::iterator gone = at->second;
-        table_.erase(at);  // first: its key is a view of the entry's text
-        if (is_undeliverable(*gone)) --undeliverable_;
-        segment_of(*gone->what.verdict).entries.erase(gone);
+    // A refusal counts once its life is over; one learnt twice at the same time is one. A failed
+    // probe in between hands the number on.
+    static std::uint8_t repeats_after(const entry& old,
+                                      const smtpclient::verdict& fresh,
+                                      const cache_settings& s,
+                                      steady_clock::time_point now) {
+        if (fresh.outcome() == outcome::deliverable || old.is_deliverable()) return 0;
+        if (now - old.expires >= s.undeliverable_max) return 0;
+        const bool refused = old.verdict->outcome() == outcome::undeliverable &&
+                             old.verdict->finding.reason != reason::mailbox_full;
+        const int repeats = old.repeats + (refused && old.expires <= now ? 1 : 0);
+        return static_cast<std::uint8_t>(std::min(repeats, 60));
     }
 
     // Shortened by up to a tenth; never prolonged, a configured life is a promise.
@@ -169,13 +235,12 @@ private:
     }
 
     std::mutex mutex_;
-    std::array<segment, 2> segments_;  // deliverable, and all others
     table table_;
-    std::size_t undeliverable_ = 0;  // of the entries of the second segment
     std::uint64_t random_;
 };
 
-memory::memory(const cache_settings& settings, std::uint64_t random) : settings_(settings) {
+memory::memory(const cache_settings& settings, std::uint64_t random)
+    : stale_(settings.stale), remembered_(settings.undeliverable_max), settings_(settings) {
     const std::size_t shards = shards_for(settings);
     for (std::size_t n = 0; n < shards; ++n) {
         shards_.push_back(
@@ -187,40 +252,122 @@ memory::memory(const cache_settings& settings, std::uint64_t random) : settings_
 
 memory::~memory() = default;
 
-// The high bits: the low ones choose the bucket within the shard.
-memory::shard& memory::shard_of(const key_view& key) const {
-    return *shards_[(key.hash >> 32U) % shards_.size()];
+// The other half of the digest: the first one chooses the place within the shard.
+memory::shard& memory::shard_of(const digest& key) const {
+    return *shards_[key.second % shards_.size()];
 }
 
 std::optional<known> memory::find(const question_key& key, steady_clock::time_point now) {
-    const key_view about_recipient = key.recipient_only();
-    if (auto found = shard_of(about_recipient).find(about_recipient, now)) return found;
-    const key_view about_both = key.with_sender();
-    return shard_of(about_both).find(about_both, now);
+    const auto look = [&](const digest& d) {
+        return shard_of(d).find(d, now, stale_.load(), remembered_.load());
+    };
+    auto recipient = look(key.recipient_only());
+    if (recipient && !recipient->stale) return recipient;
+    auto sender = look(key.with_sender());
+    if (sender && says_something(*sender->kept)) return sender;
+    if (auto declared = look(key.declared())) return declared;
+    if (!sender) return recipient;
+    if (!recipient || sender->kept->finding.verdict_class != verdict_class::unreachable) {
+        return sender;
+    }
+    recipient->unreachable = true;
+    return recipient;
 }
 
-void memory::store(const question_key& key, shared_verdict verdict, steady_clock::time_point now) {
-    std::chrono::seconds life;
-    {
-        const std::lock_guard lock(settings_mutex_);
-        life = lifetime(*verdict, settings_);
+// Equal verdicts are one object: all recipients of a host that answers alike share it.
+shared_verdict memory::shared(const smtpclient::verdict& v) {
+    std::string key = encode(v);
+    const std::lock_guard lock(verdicts_mutex_);
+    auto& known = verdicts_[std::move(key)];
+    if (auto existing = known.lock()) return existing;
+    auto fresh = std::make_shared<const smtpclient::verdict>(v);
+    known = fresh;
+    if (verdicts_.size() >= sweep_verdicts_at_) {
+        std::erase_if(verdicts_, [](const auto& row) { return row.second.expired(); });
+        sweep_verdicts_at_ = std::max<std::size_t>(1024, 2 * verdicts_.size());
     }
-    const key_view about_recipient = key.recipient_only();
-    if (smtpclient::about_recipient_alone(*verdict)) {
-        shard_of(about_recipient).store(about_recipient, std::move(verdict), life, now);
-        return;
-    }
+    return fresh;
+}
+
+std::optional<kept_entry> memory::store(const question_key& key,
+                                        const smtpclient::verdict& v,
+                                        steady_clock::time_point now) {
+    const cache_settings s = settings();
+    const bool about_recipient = smtpclient::about_recipient_alone(v);
     // Found before the one with the sender, an older "deliverable" would hide the refusal.
-    if (verdict->outcome() == outcome::undeliverable) {
-        shard_of(about_recipient).forget_deliverable(about_recipient);
+    if (!about_recipient && v.outcome() == outcome::undeliverable) {
+        shard_of(key.recipient_only()).forget_deliverable(key.recipient_only());
     }
-    const key_view about_both = key.with_sender();
-    shard_of(about_both).store(about_both, std::move(verdict), life, now);
+    smtpclient::verdict kept = trimmed(v);
+    entry e;
+    e.key = about_recipient ? key.recipient_only() : key.with_sender();
+    e.tags = key.tags();
+    e.text = text_of(kept);
+    e.verdict = shared(kept);
+    shard& into = shard_of(e.key);
+    return into.store(std::move(e), s, now);
+}
+
+void memory::restore(const kept_entry& e,
+                     const recipient_tags& tags,
+                     const smtpclient::verdict& v) {
+    smtpclient::verdict kept = trimmed(v);
+    entry restored;
+    restored.key = e.key;
+    restored.tags = tags;
+    restored.text = text_of(kept);
+    restored.verdict = shared(kept);
+    restored.learnt = e.learnt;
+    restored.expires = e.expires;
+    restored.refresh_at = refresh_time(e.learnt, e.expires);
+    restored.repeats = e.repeats;
+    restored.declared = e.declared;
+    shard_of(e.key).restore(std::move(restored));
+}
+
+kept_entry memory::declare(const digest& key,
+                           const recipient_tags& tags,
+                           steady_clock::time_point now) {
+    forget_address(tags.address);
+    entry e;
+    e.key = key;
+    e.tags = tags;
+    e.declared = true;
+    e.verdict = shared(declared_verdict());
+    return shard_of(key).store(std::move(e), settings(), now).value_or(kept_entry{key, now, now});
+}
+
+template <class Condition>
+std::size_t memory::forget(Condition condition) {
+    std::size_t count = 0;
+    for (auto& s : shards_) count += s->forget(condition);
+    return count;
+}
+
+std::size_t memory::forget_address(std::uint32_t tag) {
+    return forget([tag](const entry& e) { return e.tags.address == tag; });
+}
+
+std::size_t memory::forget_domain(std::uint32_t tag) {
+    return forget([tag](const entry& e) { return e.tags.domain == tag; });
+}
+
+std::vector<known> memory::show(std::uint32_t address_tag) {
+    std::vector<known> found;
+    for (auto& s : shards_) s->show(address_tag, found);
+    return found;
 }
 
 void memory::use(const cache_settings& settings) {
     const std::lock_guard lock(settings_mutex_);
     settings_ = settings;
+    stale_ = settings.stale;
+    remembered_ = settings.undeliverable_max;
+}
+
+cache_settings memory::settings() const {
+    const std::lock_guard lock(settings_mutex_);
+    return settings_;
 }
 
 void memory::clear() {

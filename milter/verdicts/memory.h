@@ -1,38 +1,55 @@
-// What is known about recipients, in memory.
+// What is known about recipients, in memory ([cache] of INTERFACE section 2).
 //
-// Safe to use from any thread: the table is split into shards by hash, each behind a mutex that is
-// held for one look-up. An answer about the recipient alone is found whoever sends; others only for
-// the same sender and MAIL parameters. Answers that say something (deliverable, undeliverable) have
-// priority: one that is still fresh is not replaced by a failed probe. Two segments with capacities
-// of their own, so that junk can not push good addresses out; within a shard the least recently
-// used goes first. A use never prolongs a life. The clock is an argument; lives are cut by up to 10
-// % at random, so that what was learnt together is not asked again together. Not here yet: longer
-// lives for repeated refusals, answers past their time, refreshing.
+// Safe to use from any thread: tables are split into shards by digest, each behind a mutex that is
+// held for one look-up; find() allocates nothing. An answer about the recipient alone is found
+// whoever sends; others only for the same sender and MAIL parameters. Lives: a refusal's doubles at
+// each repeat; a use never prolongs one; all are cut by up to 10 % at random, so that what was
+// learnt together is not asked again together. From three quarters of its life on, a deliverable is
+// to be refreshed: one caller in a minute is told so. Expired, it is kept for `stale`, and given as
+// stale: good only while the next hop cannot be reached. A failed probe replaces no answer that
+// says something. The clock is an argument. Every byte that is kept is bounded (record.h,
+// trimmed()).
 #pragma once
 
 #include "milter/settings.h"
 #include "milter/verdicts/key.h"
+#include "milter/verdicts/table.h"
 #include "smtpclient/verdict.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace callforward::milter::verdicts {
-
-using std::chrono::steady_clock;
 
 // Shared: a reader decides and logs without the lock, while another thread may evict the entry.
 using shared_verdict = std::shared_ptr<const smtpclient::verdict>;
 
 struct known {
-    shared_verdict verdict;  // never null
+    shared_verdict kept;                      // never null
+    std::shared_ptr<const std::string> text;  // the reply's, where it is not in `kept`
     steady_clock::time_point learnt;
     steady_clock::time_point expires;
+    bool stale = false;  // expired: good if a fresh call-forward finds the next hop unreachable
+    bool unreachable = false;  // and stale: it has just been found so, no need to ask
+    bool refresh = false;      // good, and this caller is to ask again in the background
+
+    [[nodiscard]] shared_verdict verdict() const;  // allocates where there is a text
+};
+
+struct kept_entry {  // what became of a verdict, for a store
+    digest key;
+    steady_clock::time_point learnt;
+    steady_clock::time_point expires;
+    std::uint8_t repeats = 0;
+    bool declared = false;
 };
 
 struct entry_counts {  // what has expired and was not looked for since is still counted
@@ -43,8 +60,13 @@ struct entry_counts {  // what has expired and was not looked for since is still
     bool operator==(const entry_counts&) const = default;
 };
 
-// How long a verdict is kept, before jitter; 0: not at all.
-[[nodiscard]] std::chrono::seconds lifetime(const smtpclient::verdict& v, const cache_settings& s);
+// How long a verdict is kept, before jitter; 0: not at all. repeats: refusals just before it.
+[[nodiscard]] std::chrono::seconds lifetime(const smtpclient::verdict& v,
+                                            const cache_settings& s,
+                                            unsigned repeats = 0);
+
+// What is known of an address that was declared to exist.
+[[nodiscard]] smtpclient::verdict declared_verdict();
 
 class memory {
 public:
@@ -56,20 +78,42 @@ public:
     ~memory();
 
     [[nodiscard]] std::optional<known> find(const question_key& key, steady_clock::time_point now);
-    void store(const question_key& key, shared_verdict verdict, steady_clock::time_point now);
+    // Nothing when it is not kept: no lifetime, or something better is known.
+    std::optional<kept_entry> store(const question_key& key,
+                                    const smtpclient::verdict& v,
+                                    steady_clock::time_point now);
+    // What a store had. Does not replace what is there.
+    void restore(const kept_entry& e, const recipient_tags& tags, const smtpclient::verdict& v);
+    // The address exists, whatever was known before: deliverable under every route and policy,
+    // until a next hop says otherwise.
+    kept_entry declare(const digest& key, const recipient_tags& tags, steady_clock::time_point now);
+    // Return how many entries there were; all shards are looked through.
+    std::size_t forget_address(std::uint32_t tag);
+    std::size_t forget_domain(std::uint32_t tag);
+    [[nodiscard]] std::vector<known> show(std::uint32_t address_tag);
+
     // New lifetimes, for what is stored from now on; the capacities stay those of the start.
     void use(const cache_settings& settings);
+    [[nodiscard]] cache_settings settings() const;
     void clear();
     [[nodiscard]] entry_counts size() const;
 
 private:
     class shard;
 
-    [[nodiscard]] shard& shard_of(const key_view& key) const;
+    [[nodiscard]] shard& shard_of(const digest& key) const;
+    [[nodiscard]] shared_verdict shared(const smtpclient::verdict& v);
+    template <class Condition>
+    std::size_t forget(Condition condition);
 
-    std::mutex settings_mutex_;
+    std::atomic<std::chrono::seconds> stale_;  // these two are read by every look-up
+    std::atomic<std::chrono::seconds> remembered_;
+    mutable std::mutex settings_mutex_;
     cache_settings settings_;
     std::vector<std::unique_ptr<shard>> shards_;
+    std::mutex verdicts_mutex_;
+    std::unordered_map<std::string, std::weak_ptr<const smtpclient::verdict>> verdicts_;
+    std::size_t sweep_verdicts_at_ = 1024;
 };
 
 }  // namespace callforward::milter::verdicts

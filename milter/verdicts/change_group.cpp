@@ -1,0 +1,32 @@
+#include "milter/verdicts/change_group.h"
+
+#include "milter/verdicts/record.h"
+
+#include <algorithm>
+
+namespace callforward::milter::verdicts {
+
+bool forgetting::concerns(std::string_view record_bytes) const {
+    const auto head = head_of(record_bytes);
+    return head && (by_domain ? head->tags.domain : head->tags.address) == tag;
+}
+
+bool change_group::forgets(std::string_view record_bytes) const {
+    return std::any_of(forgotten.begin(), forgotten.end(), [&](const forgetting& f) {
+        return f.concerns(record_bytes);
+    });
+}
+
+void change_group::forget(const forgetting& what) {
+    std::erase_if(changes, [&](const auto& row) { return what.concerns(row.second); });
+    forgotten.push_back(what);
+}
+
+void change_group::give_to(change_group& later) {
+    std::erase_if(changes, [&](const auto& row) { return later.forgets(row.second); });
+    later.changes.merge(changes);  // what is there already is newer
+    later.forgotten.insert(later.forgotten.begin(), forgotten.begin(), forgotten.end());
+    *this = {};
+}
+
+}  // namespace callforward::milter::verdicts

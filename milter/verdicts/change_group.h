@@ -1,0 +1,35 @@
+// Changes to a store that wait to be written, or are being written: what a reader must see before
+// the file has it.
+//
+// Forgetting concerns what is in the file; what was changed in this group before is taken out at
+// once, what is changed after it stays. Not for several threads at once.
+#pragma once
+
+#include "milter/verdicts/key.h"
+#include "milter/verdicts/lmdb_file.h"
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace callforward::milter::verdicts {
+
+struct forgetting {
+    bool by_domain = false;
+    std::uint32_t tag = 0;
+
+    [[nodiscard]] bool concerns(std::string_view record_bytes) const;
+};
+
+struct change_group {
+    lmdb_file::changes changes;
+    std::vector<forgetting> forgotten;
+
+    [[nodiscard]] bool empty() const { return changes.empty() && forgotten.empty(); }
+    [[nodiscard]] bool forgets(std::string_view record_bytes) const;
+    void forget(const forgetting& what);
+    // This group is older than `later`, and has to be written with it after all.
+    void give_to(change_group& later);
+};
+
+}  // namespace callforward::milter::verdicts

@@ -1,0 +1,182 @@
+#include "milter/verdicts/lmdb_file.h"
+
+#include <lmdb.h>
+
+#include <utility>
+
+namespace callforward::milter::verdicts {
+
+namespace {
+
+constexpr unsigned most_readers = 1024;
+constexpr std::size_t most_idle = 64;
+constexpr mdb_mode_t file_mode = 0640;
+
+// liblmdb takes what it does not change without const.
+MDB_val value_of(std::string_view bytes) {
+    return {bytes.size(), const_cast<char*>(bytes.data())};
+}
+
+std::string_view bytes_of(const MDB_val& value) {
+    return {static_cast<const char*>(value.mv_data), value.mv_size};
+}
+
+lmdb_file::result result_of(int error, std::string& why) {
+    if (error == MDB_SUCCESS) return lmdb_file::result::done;
+    why = mdb_strerror(error);
+    switch (error) {
+        case MDB_MAP_FULL:
+        case MDB_TXN_FULL:
+            return lmdb_file::result::full;
+        case MDB_PAGE_NOTFOUND:
+        case MDB_CORRUPTED:
+        case MDB_PANIC:
+        case MDB_INVALID:
+        case MDB_BAD_TXN:
+            return lmdb_file::result::damaged;
+        default:
+            return lmdb_file::result::failed;
+    }
+}
+
+}  // namespace
+
+std::unique_ptr<lmdb_file> lmdb_file::open(const std::string& directory,
+                                           std::size_t map_size,
+                                           std::string& why) {
+    std::unique_ptr<lmdb_file> file(new lmdb_file);
+    file->map_size_ = map_size;
+    int error = mdb_env_create(&file->environment_);
+    if (error == MDB_SUCCESS) error = mdb_env_set_mapsize(file->environment_, map_size);
+    if (error == MDB_SUCCESS) error = mdb_env_set_maxreaders(file->environment_, most_readers);
+    // NOTLS: a read transaction belongs to nobody, so libmilter's short-lived threads can share
+    // them.
+    constexpr unsigned flags = MDB_NOMETASYNC | MDB_NOTLS | MDB_NORDAHEAD;
+    if (error == MDB_SUCCESS) {
+        error = mdb_env_open(file->environment_, directory.c_str(), flags, file_mode);
+    }
+    // Of processes that were killed while they read: they would keep pages from being used again.
+    int dead = 0;
+    if (error == MDB_SUCCESS) error = mdb_reader_check(file->environment_, &dead);
+    MDB_txn* transaction = nullptr;
+    if (error == MDB_SUCCESS) {
+        error = mdb_txn_begin(file->environment_, nullptr, MDB_RDONLY, &transaction);
+    }
+    if (error == MDB_SUCCESS) error = mdb_dbi_open(transaction, nullptr, 0, &file->database_);
+    if (transaction != nullptr) mdb_txn_abort(transaction);
+    if (error == MDB_SUCCESS) return file;
+    why = mdb_strerror(error);
+    return nullptr;
+}
+
+lmdb_file::~lmdb_file() {
+    for (MDB_txn* const transaction : idle_) mdb_txn_abort(transaction);
+    if (environment_ != nullptr) mdb_env_close(environment_);
+}
+
+MDB_txn* lmdb_file::begin_read() {
+    MDB_txn* transaction = nullptr;
+    {
+        const std::lock_guard lock(mutex_);
+        if (!idle_.empty()) {
+            transaction = idle_.back();
+            idle_.pop_back();
+        }
+    }
+    if (transaction == nullptr) {
+        const int error = mdb_txn_begin(environment_, nullptr, MDB_RDONLY, &transaction);
+        return error == MDB_SUCCESS ? transaction : nullptr;
+    }
+    if (mdb_txn_renew(transaction) == MDB_SUCCESS) return transaction;
+    mdb_txn_abort(transaction);
+    return nullptr;
+}
+
+void lmdb_file::end_read(MDB_txn* transaction) {
+    mdb_txn_reset(transaction);
+    {
+        const std::lock_guard lock(mutex_);
+        if (idle_.size() < most_idle) {
+            idle_.push_back(transaction);
+            return;
+        }
+    }
+    mdb_txn_abort(transaction);
+}
+
+std::optional<std::string> lmdb_file::get(std::string_view key) {
+    MDB_txn* const transaction = begin_read();
+    if (transaction == nullptr) return std::nullopt;
+    MDB_val wanted = value_of(key);
+    MDB_val found{};
+    std::optional<std::string> value;
+    if (mdb_get(transaction, database_, &wanted, &found) == MDB_SUCCESS) value = bytes_of(found);
+    end_read(transaction);
+    return value;
+}
+
+lmdb_file::result lmdb_file::write(const changes& all, std::string& why) {
+    MDB_txn* transaction = nullptr;
+    int error = mdb_txn_begin(environment_, nullptr, 0, &transaction);
+    if (error != MDB_SUCCESS) return result_of(error, why);
+    for (const auto& [key, value] : all) {
+        MDB_val name = value_of(key);
+        MDB_val bytes = value_of(value);
+        if (value.empty()) {
+            error = mdb_del(transaction, database_, &name, nullptr);
+            if (error == MDB_NOTFOUND) error = MDB_SUCCESS;
+        } else {
+            error = mdb_put(transaction, database_, &name, &bytes, 0);
+        }
+        if (error == MDB_SUCCESS) continue;
+        mdb_txn_abort(transaction);
+        return result_of(error, why);
+    }
+    return result_of(mdb_txn_commit(transaction), why);
+}
+
+lmdb_file::result lmdb_file::erase_all(std::string& why) {
+    MDB_txn* transaction = nullptr;
+    int error = mdb_txn_begin(environment_, nullptr, 0, &transaction);
+    if (error != MDB_SUCCESS) return result_of(error, why);
+    error = mdb_drop(transaction, database_, 0);
+    if (error == MDB_SUCCESS) return result_of(mdb_txn_commit(transaction), why);
+    mdb_txn_abort(transaction);
+    return result_of(error, why);
+}
+
+bool lmdb_file::scan(std::string& from, std::size_t limit, const visitor& visit) {
+    MDB_txn* const transaction = begin_read();
+    if (transaction == nullptr) return false;
+    MDB_cursor* cursor = nullptr;
+    if (mdb_cursor_open(transaction, database_, &cursor) != MDB_SUCCESS) {
+        end_read(transaction);
+        return false;
+    }
+    MDB_val key = value_of(from);
+    MDB_val value{};
+    int error = mdb_cursor_get(cursor, &key, &value, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
+    for (std::size_t n = 0; error == MDB_SUCCESS && n < limit; ++n) {
+        visit(bytes_of(key), bytes_of(value));
+        error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    const bool more = error == MDB_SUCCESS;
+    if (more) from = bytes_of(key);
+    mdb_cursor_close(cursor);
+    end_read(transaction);
+    return more;
+}
+
+std::size_t lmdb_file::entries() {
+    MDB_stat statistics{};
+    return mdb_env_stat(environment_, &statistics) == MDB_SUCCESS ? statistics.ms_entries : 0;
+}
+
+double lmdb_file::used() {
+    MDB_stat s{};
+    if (mdb_env_stat(environment_, &s) != MDB_SUCCESS) return 0;
+    const std::size_t pages = s.ms_branch_pages + s.ms_leaf_pages + s.ms_overflow_pages;
+    return static_cast<double>(pages) * s.ms_psize / static_cast<double>(map_size_);
+}
+
+}  // namespace callforward::milter::verdicts

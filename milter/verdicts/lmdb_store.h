@@ -1,0 +1,63 @@
+// Verdicts in an LMDB database below a directory: [cache] store = "lmdb:DIRECTORY".
+//
+// Reads go to the memory map of the thread that asks, past any writer. Changes are queued; one
+// thread writes them in groups (100 ms or 1000 changes), so that a kill costs the last group and
+// nothing else: LMDB never overwrites a page that the last commit leads to, and the commit itself
+// is one small write. MDB_NOMETASYNC: the data are synced before the commit that names them, only
+// the sync after it is left out; a power cut may cost a group more, never the file. Never
+// MDB_WRITEMAP: a stray write of ours, or a full disk under the map, would be in the file. A file
+// that is damaged or no database of ours is moved aside (".corrupt-<time>"). What cannot be opened
+// or written is said once, tried again every minute, and done without meanwhile. Bounded: expired
+// records are swept, and when four fifths of the map are used, the oldest tenth goes. Only
+// lmdb_store.cpp includes <lmdb.h>.
+#pragma once
+
+#include "milter/log.h"
+#include "milter/verdicts/store.h"
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace callforward::milter::verdicts {
+
+struct lmdb_options {
+    std::string directory;  // made if missing, mode 0750
+    std::size_t map_size = std::size_t{1} << 30U;
+    std::chrono::seconds stale{7 * 24 * 3600};  // kept so long after its life: a deliverable,
+    std::chrono::seconds remembered{7200};      // and any other
+    std::size_t group_size = 1000;
+    std::chrono::milliseconds group_delay{100};
+    std::chrono::milliseconds try_again{60000};
+    std::chrono::milliseconds between_sweeps{600000};
+    std::chrono::milliseconds open_within{500};  // the constructor waits so long for the file
+    std::function<void(log_level, std::string_view, log_fields)> say = log::say;
+};
+
+class lmdb_store final : public store {
+public:
+    // Never fails: without a usable directory it is a store that knows nothing.
+    explicit lmdb_store(const lmdb_options& options);
+    ~lmdb_store() override;  // writes what is queued
+
+    [[nodiscard]] hash_seed seed() const override;
+    [[nodiscard]] std::optional<record> find(const digest& key) override;
+    void put(const digest& key, const record& r) override;
+    void erase(const digest& key) override;
+    void forget_address(std::uint32_t tag) override;
+    void forget_domain(std::uint32_t tag) override;
+    bool flush(std::chrono::milliseconds at_most) override;
+
+    [[nodiscard]] bool is_open() const;
+    [[nodiscard]] std::size_t size() const;  // records written; 0 while not open
+    void sweep_now();                        // queued
+
+private:
+    class implementation;
+    std::unique_ptr<implementation> implementation_;
+};
+
+}  // namespace callforward::milter::verdicts

@@ -1,0 +1,48 @@
+// Where verdicts outlive the process: the seam between the cache and what is below it.
+//
+// Nothing here may hold up a RCPT: find() reads what is at hand, the rest is queued and done on the
+// store's own thread. A store that fails answers nothing, takes nothing, and says so in the log
+// once. Records are given as they were put, whatever their age: the caller knows lifetimes and
+// clocks. Thread: any.
+#pragma once
+
+#include "milter/verdicts/digest.h"
+#include "milter/verdicts/record.h"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+namespace callforward::milter::verdicts {
+
+class store {
+public:
+    store() = default;
+    store(const store&) = delete;
+    store& operator=(const store&) = delete;
+    virtual ~store() = default;
+
+    // What keys and checksums are made with: the same as long as there is something stored.
+    [[nodiscard]] virtual hash_seed seed() const = 0;
+    // What was put or erased before this call is seen.
+    [[nodiscard]] virtual std::optional<record> find(const digest& key) = 0;
+    virtual void put(const digest& key, const record& r) = 0;
+    virtual void erase(const digest& key) = 0;
+    virtual void forget_address(std::uint32_t tag) = 0;
+    virtual void forget_domain(std::uint32_t tag) = 0;
+    // Waits until all that was queued before is kept, or that long. True when it is.
+    virtual bool flush(std::chrono::milliseconds at_most) = 0;
+};
+
+class no_store final : public store {  // [cache] store = "memory"
+public:
+    [[nodiscard]] hash_seed seed() const override { return hash_seed::of_process(); }
+    [[nodiscard]] std::optional<record> find(const digest&) override { return std::nullopt; }
+    void put(const digest&, const record&) override {}
+    void erase(const digest&) override {}
+    void forget_address(std::uint32_t) override {}
+    void forget_domain(std::uint32_t) override {}
+    bool flush(std::chrono::milliseconds) override { return true; }
+};
+
+}  // namespace callforward::milter::verdicts
