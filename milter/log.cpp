@@ -113,12 +113,10 @@ log_format log::format() {
 }
 
 void log::close() {
+    spdlog::shutdown();  // waits for the background thread, which uses the logger until then
     auto& log = the_log();
-    {
-        const std::lock_guard lock(log.mutex);
-        log.logger.reset();
-    }
-    spdlog::shutdown();
+    const std::lock_guard lock(log.mutex);
+    log.logger.reset();
 }
 
 }  // namespace callforward::milter
