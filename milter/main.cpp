@@ -101,7 +101,7 @@ int serve(const arguments& a) {
         [&check](const envelope& e, const keep_waiting& wait) { return check->check(e, wait); });
     entrance.open(now->milter);
     become(now->milter.user);
-    asking = std::make_unique<engine>(*now);
+    asking = std::make_unique<engine>(*now, now->limits.shards);
     check = std::make_unique<recipient_check>(*asking, now);
     const auto longest = std::max(recipient_check::answer_within(*now, {"Postfix", {}}),
                                   recipient_check::answer_within(*now, {}));
