@@ -1,5 +1,7 @@
 #include "milter/engine.h"
 
+#include "milter/log.h"
+
 #include <algorithm>
 #include <thread>
 
@@ -11,7 +13,6 @@ using clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds first_sign{10};
 constexpr std::chrono::seconds between_signs{5};
-constexpr std::size_t most_pending = 10000;  // INTERFACE section 2, [limits] pending
 
 smtpclient::reach reach_of(const settings& s) {
     smtpclient::reach r = smtpclient::this_host();
@@ -30,11 +31,26 @@ dns::resolver_options resolver_of(const settings& s) {
     return options;
 }
 
-smtpclient::verdict overloaded() {
+smtpclient::verdict overloaded(bool by_domain) {
     smtpclient::verdict v;
     v.finding = {smtpclient::verdict_class::unreachable, smtpclient::reason::overloaded};
-    v.detail = "too many call-forwards are under way";
+    v.detail = by_domain ? "too many call-forwards are under way for this domain"
+                         : "too many call-forwards are under way";
     return v;
+}
+
+std::string_view domain_of(const smtpclient::mailbox& recipient) {
+    return recipient.domain() ? recipient.domain()->name() : recipient.domain_part();
+}
+
+void announce(const interlock_state& s) {
+    log::say(log_level::warning,
+             s.closed ? "interlock closed: undeliverable recipients of this domain are put off"
+                      : "interlock opened: undeliverable recipients of this domain are rejected",
+             {{"domain", s.domain},
+              {"flips", std::to_string(s.flips)},
+              {"canaries_refused", std::to_string(s.canaries_refused)},
+              {"closed_ms", std::to_string(s.closed_for.count())}});
 }
 
 std::shared_ptr<const smtpclient::verdict> wait(verdicts::pending_answer& pending,
@@ -52,7 +68,15 @@ std::shared_ptr<const smtpclient::verdict> wait(verdicts::pending_answer& pendin
 }  // namespace
 
 engine::engine(const settings& s, unsigned shards)
-    : known_(s.cache), under_way_(most_pending), resolver_(resolver_of(s)), reach_(reach_of(s)) {
+    : known_(s.cache),
+      under_way_(s.limits.pending, s.limits.pending_share),
+      interlock_(s.interlock, announce),
+      resolver_(resolver_of(s)),
+      reach_(reach_of(s)),
+      canaries_(
+          interlock_, s.interlock, [this](smtpclient::question q, const std::string& fingerprint) {
+              ask_in_background(std::move(q), fingerprint);
+          }) {
     if (shards == 0) shards = std::max(1U, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < shards; ++i) {
         shards_.push_back(std::make_unique<shard>(resolver_, reach_));
@@ -63,6 +87,9 @@ engine::~engine() = default;
 
 void engine::use(const settings& s) {
     known_.use(s.cache);
+    under_way_.use(s.limits.pending, s.limits.pending_share);
+    interlock_.use(s.interlock, clock::now());
+    canaries_.use(s.interlock);
     auto resolver = resolver_of(s);
     auto reach = reach_of(s);
     const std::lock_guard lock(mutex_);
@@ -76,6 +103,7 @@ void engine::use(const settings& s) {
 answer engine::ask(smtpclient::question q, const std::string& fingerprint, const patience& p) {
     const verdicts::question_key key(q, fingerprint);
     if (auto known = known_.find(key, clock::now())) return {known->verdict, source::cache};
+    canaries_.note(q, fingerprint);
     q.deadline = clock::now() + q.by->timeout;
     // First with all who ask about the recipient, whoever sends; what depends on the sender only
     // with its equals.
@@ -88,13 +116,33 @@ answer engine::ask(smtpclient::question q, const std::string& fingerprint, const
     return join(q, key, key.with_sender().text, p);
 }
 
+bool engine::is_suspended(const smtpclient::mailbox& recipient) {
+    return recipient.domain() && interlock_.is_closed(recipient.domain()->name(), clock::now());
+}
+
+std::vector<interlock_state> engine::suspensions() const {
+    return interlock_.states(clock::now());
+}
+
+// Past what is known: its answer is to be a new one.
+void engine::ask_in_background(smtpclient::question q, const std::string& fingerprint) {
+    const verdicts::question_key key(q, fingerprint);
+    const std::string under(key.recipient_only().text);
+    q.deadline = clock::now() + q.by->timeout;
+    const auto ticket = under_way_.join(under, domain_of(q.recipient));
+    if (ticket.is_first) start(q, key, under);
+}
+
 answer engine::join(const smtpclient::question& q,
                     const verdicts::question_key& key,
                     std::string_view name,
                     const patience& p) {
     const std::string under(name);
-    const auto ticket = under_way_.join(under);
-    if (!ticket.answer) return {std::make_shared<smtpclient::verdict>(overloaded()), source::none};
+    const auto ticket = under_way_.join(under, domain_of(q.recipient));
+    if (!ticket.answer) {
+        const bool by_domain = ticket.domain_is_full;
+        return {std::make_shared<smtpclient::verdict>(overloaded(by_domain)), source::none};
+    }
     if (ticket.is_first) start(q, key, under);
     auto v = wait(*ticket.answer, p);
     return {std::move(v), ticket.is_first ? source::probe : source::shared};
@@ -108,11 +156,13 @@ void engine::start(const smtpclient::question& q,
     const std::string destination =
         q.to.recipient_mx && q.recipient.domain() ? q.recipient.domain()->name() : q.to.text();
     auto& owner = *shards_[std::hash<std::string>{}(destination) % shards_.size()];
-    owner.ask(q, [this, key, name](smtpclient::verdict v) {
+    owner.ask(q, [this, key, name, recipient = q.recipient](smtpclient::verdict v) {
         auto shared = std::make_shared<const smtpclient::verdict>(std::move(v));
+        const auto now = clock::now();
+        const bool in_doubt = interlock_.learn(recipient, known_.last_outcome(key), *shared, now);
         // Known before it is no longer under way: who asks in between must not ask the next hop
         // again.
-        known_.store(key, shared, clock::now());
+        known_.store(key, shared, now, in_doubt);
         under_way_.answer(name, shared);
     });
 }

@@ -8,6 +8,8 @@
 // again. Thread: any.
 #pragma once
 
+#include "milter/canary_watch.h"
+#include "milter/interlock.h"
 #include "milter/log_line.h"
 #include "milter/settings.h"
 #include "milter/shard.h"
@@ -54,8 +56,12 @@ public:
                              const patience& p);
     // For the questions that begin after it.
     void use(const settings& s);
+    // True while the domain's undeliverable recipients are put off instead of rejected.
+    [[nodiscard]] bool is_suspended(const smtpclient::mailbox& recipient);
+    [[nodiscard]] std::vector<interlock_state> suspensions() const;
 
 private:
+    void ask_in_background(smtpclient::question q, const std::string& fingerprint);
     [[nodiscard]] answer join(const smtpclient::question& q,
                               const verdicts::question_key& key,
                               std::string_view name,
@@ -66,10 +72,12 @@ private:
 
     verdicts::memory known_;
     verdicts::joined_questions under_way_;
+    interlock interlock_;
     std::mutex mutex_;  // over what a reload changes
     dns::resolver_options resolver_;
     smtpclient::reach reach_;
     std::vector<std::unique_ptr<shard>> shards_;
+    canary_watch canaries_;  // last: it asks all of the above
 };
 
 }  // namespace callforward::milter

@@ -107,6 +107,8 @@ struct recipient_check::result {
     std::optional<mailbox> recipient;
     std::string from;
     std::string route;
+    bool sent_away = false;  // the client has named too many unknown recipients
+    bool suspended = false;  // its domain is in the interlock
 };
 
 recipient_check::recipient_check(engine& e, std::shared_ptr<const settings> s)
@@ -132,10 +134,10 @@ std::chrono::milliseconds recipient_check::answer_within(const settings& s,
 decision recipient_check::check(const envelope& e, const keep_waiting& wait) {
     const auto begin = clock::now();
     const auto now = current();
-    const result r = examine(*now, e, wait);
+    result r = examine(*now, e, wait);
     const policy& p = *r.by;
     const mailbox* const recipient = r.recipient ? &*r.recipient : nullptr;
-    const decision d = r.known ? decide(*r.known, p, recipient) : still_pending();
+    const decision d = decide_about(*now, e, r);
 
     rcpt_record record;
     record.id = make_trace_id(random_number());
@@ -171,9 +173,25 @@ decision recipient_check::check(const envelope& e, const keep_waiting& wait) {
             }
             if (record.text.empty()) record.text = v.reply->text();
         }
+        if (r.suspended) record.text.insert(0, "interlock closed; ");
     }
     log::line(log::format() == log_format::json ? json_line(record) : logfmt_line(record));
     return p.mode == policy_mode::enforce ? d : decision{};
+}
+
+decision recipient_check::decide_about(const snapshot& now, const envelope& e, result& r) {
+    if (r.sent_away) return too_many_unknown();
+    if (!r.known) return still_pending();
+    const mailbox* const recipient = r.recipient ? &*r.recipient : nullptr;
+    decision d = decide(*r.known, *r.by, recipient);
+    const bool undeliverable = r.known->outcome() == smtpclient::outcome::undeliverable;
+    if (d.action != action::reject || !undeliverable || r.by->mode == policy_mode::off) return d;
+    if (recipient != nullptr && engine_.is_suspended(*recipient)) {
+        r.suspended = true;
+        return domain_suspended();
+    }
+    clients_.count_unknown(e.client_address, now.all->limits, clock::now());
+    return d;
 }
 
 recipient_check::result recipient_check::examine(const snapshot& now,
@@ -193,12 +211,21 @@ recipient_check::result recipient_check::examine(const snapshot& now,
         r.known = without_asking(verdict_class::skipped, why, std::move(detail));
         return r;
     };
+    const auto send_away = [&] {
+        r.sent_away = clients_.is_beyond(e.client_address, s.limits, clock::now());
+        if (!r.sent_away) return false;
+        r.known = without_asking(verdict_class::refused,
+                                 reason::throttled,
+                                 "the client has named too many unknown recipients");
+        return true;
+    };
     if (has_macros && route.kind == route_kind::local) return skip(reason::local, route.why);
 
     const scope_decision in = now.who.decide(e, r.recipient.value_or(mailbox{}));
     if (!r.recipient) {
         // An exempt client's odd address is the MTA's business.
         if (in.skip && *in.skip == reason::exempt) return skip(reason::exempt, in.rule);
+        if (r.by->mode != policy_mode::off && send_away()) return r;
         r.known = without_asking(verdict_class::undeliverable,
                                  reason::bad_address,
                                  "not a mailbox that can be sent to another server");
@@ -226,6 +253,7 @@ recipient_check::result recipient_check::examine(const snapshot& now,
             break;
     }
     r.route = q.to.text();
+    if (send_away()) return r;
     q.recipient = *r.recipient;
     set_sender(q, *r.by, e);
     q.parameters = parse_parameters(e.mail_parameters);

@@ -72,13 +72,21 @@ public:
         const auto found = table_.find(key);
         if (found == table_.end()) return std::nullopt;
         if (found->second->what.expires <= now) {
-            erase(found);
+            // That it was deliverable is still worth knowing: see last_outcome().
+            if (found->second->what.verdict->outcome() != outcome::deliverable) erase(found);
             return std::nullopt;
         }
         // To the front; iterators into a list survive its splicing.
         auto& entries = segment_of(*found->second->what.verdict).entries;
         entries.splice(entries.begin(), entries, found->second);
         return found->second->what;
+    }
+
+    std::optional<outcome> last_outcome(const key_view& key) {
+        const std::lock_guard lock(mutex_);
+        const auto found = table_.find(key);
+        if (found == table_.end()) return std::nullopt;
+        return found->second->what.verdict->outcome();
     }
 
     void store(const key_view& key,
@@ -199,11 +207,22 @@ std::optional<known> memory::find(const question_key& key, steady_clock::time_po
     return shard_of(about_both).find(about_both, now);
 }
 
-void memory::store(const question_key& key, shared_verdict verdict, steady_clock::time_point now) {
+std::optional<outcome> memory::last_outcome(const question_key& key) const {
+    const key_view about_recipient = key.recipient_only();
+    if (auto last = shard_of(about_recipient).last_outcome(about_recipient)) return last;
+    const key_view about_both = key.with_sender();
+    return shard_of(about_both).last_outcome(about_both);
+}
+
+void memory::store(const question_key& key,
+                   shared_verdict verdict,
+                   steady_clock::time_point now,
+                   bool brief) {
     std::chrono::seconds life;
     {
         const std::lock_guard lock(settings_mutex_);
         life = lifetime(*verdict, settings_);
+        if (brief) life = std::min(life, settings_.undetermined);
     }
     const key_view about_recipient = key.recipient_only();
     if (smtpclient::about_recipient_alone(*verdict)) {

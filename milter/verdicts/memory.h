@@ -56,7 +56,13 @@ public:
     ~memory();
 
     [[nodiscard]] std::optional<known> find(const question_key& key, steady_clock::time_point now);
-    void store(const question_key& key, shared_verdict verdict, steady_clock::time_point now);
+    // brief: the verdict is in doubt, and lives no longer than one that says nothing.
+    void store(const question_key& key,
+               shared_verdict verdict,
+               steady_clock::time_point now,
+               bool brief = false);
+    // What was known last, also when it has expired; nothing when it is forgotten.
+    [[nodiscard]] std::optional<smtpclient::outcome> last_outcome(const question_key& key) const;
     // New lifetimes, for what is stored from now on; the capacities stay those of the start.
     void use(const cache_settings& settings);
     void clear();
