@@ -173,7 +173,7 @@ decision recipient_check::check(const envelope& e, const keep_waiting& wait) {
             }
             if (record.text.empty()) record.text = v.reply->text();
         }
-        if (r.suspended) record.text.insert(0, "interlock closed; ");
+        if (r.suspended) record.text.insert(0, "suspended by the interlock; ");
     }
     log::line(log::format() == log_format::json ? json_line(record) : logfmt_line(record));
     return p.mode == policy_mode::enforce ? d : decision{};
