@@ -70,12 +70,17 @@ void canary_watch::use(const interlock_settings& s) {
 
 void canary_watch::note(const smtpclient::question& q, const std::string& fingerprint) {
     if (!q.recipient.domain()) return;
-    const std::lock_guard lock(mutex_);
-    const auto its = domains_.find(q.recipient.domain()->name());
-    if (its == domains_.end()) return;
-    its->second.example = q;
-    its->second.fingerprint = fingerprint;
-    its->second.known = true;
+    bool is_new = false;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto its = domains_.find(q.recipient.domain()->name());
+        if (its == domains_.end()) return;
+        its->second.example = q;
+        its->second.fingerprint = fingerprint;
+        is_new = !std::exchange(its->second.known, true);
+        due_ = due_ || is_new;
+    }
+    if (is_new) changed_.notify_all();
 }
 
 void canary_watch::run() {
@@ -86,10 +91,11 @@ void canary_watch::run() {
             changed_.wait(lock);
             continue;
         }
-        if (std::chrono::steady_clock::now() < last + interval_) {
+        if (!due_ && std::chrono::steady_clock::now() < last + interval_) {
             changed_.wait_until(lock, last + interval_);
             continue;
         }
+        due_ = false;
         last = std::chrono::steady_clock::now();
         lock.unlock();
         try {

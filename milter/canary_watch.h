@@ -2,11 +2,11 @@
 // while nobody writes to them.
 //
 // Where a canary's domain is asked, and how, is what the last RCPT for that domain was asked with:
-// with route = "mta" only the MTA knows. So the first question about a domain begins the watch, as
-// before it nobody could have been rejected. Canaries are asked about for the null sender, or the
-// fixed one of the policy. Every min(flip_window, 60 s), on a thread of its own, which also settles
-// the interlock, so that a domain opens, and the log says so, without a RCPT. With neither canaries
-// nor a flip_limit it does nothing.
+// with route = "mta" only the MTA knows. So the first question about a domain begins the watch, at
+// once, as before it nobody could have been rejected. Canaries are asked about for the null sender,
+// or the fixed one of the policy. Every min(flip_window, 60 s), on a thread of its own, which also
+// settles the interlock, so that a domain opens, and the log says so, without a RCPT. With neither
+// canaries nor a flip_limit it does nothing.
 #pragma once
 
 #include "milter/interlock.h"
@@ -54,6 +54,7 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     bool ends_ = false;
+    bool due_ = false;                       // a domain has just become known
     std::chrono::milliseconds interval_{0};  // 0: never
     std::map<std::string, way, std::less<>> domains_;
     std::thread thread_;  // last: it uses all of the above

@@ -160,14 +160,25 @@ TEST_CASE("A domain is suspended while its canary is refused, though nobody writ
     CHECK(comes_true([&] { return !suspended(e, "u@a.test"); }));
 }
 
+TEST_CASE("The first question about a domain has its canary asked at once") {
+    live_next_hop hop(knows_nobody);
+    settings s = test_settings();
+    s.interlock.canaries = {"canary@a.test"};
+    s.interlock.flip_limit = 0;
+    engine e(s, 1);
+    CHECK(reason_of(ask(e, hop, "u@b.test")) == reason::unknown_user);
+    CHECK(reason_of(ask(e, hop, "u@a.test")) == reason::unknown_user);
+    CHECK(comes_true([&] { return suspended(e, "u@a.test"); }));
+    CHECK_FALSE(suspended(e, "u@b.test"));
+    CHECK(hop.asked("canary@a.test") == 1);
+}
+
 TEST_CASE("A RCPT for a canary tells as much as a question of our own") {
     live_next_hop hop(knows_nobody);
     settings s = test_settings();
     s.interlock.canaries = {"canary@a.test"};
     s.interlock.flip_limit = 0;
     engine e(s, 1);
-    CHECK(reason_of(ask(e, hop, "u@a.test")) == reason::unknown_user);
-    CHECK_FALSE(suspended(e, "u@a.test"));
     CHECK(reason_of(ask(e, hop, "canary@a.test")) == reason::unknown_user);
     CHECK(suspended(e, "u@a.test"));
     s.interlock.canaries.clear();

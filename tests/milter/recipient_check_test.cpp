@@ -116,9 +116,10 @@ TEST_CASE("A limit of 0 sends nobody away") {
 
 TEST_CASE("A suspended domain puts its unknown recipients off, and its client is not counted") {
     settings s = unknown_at_most(3);
-    s.interlock.canaries = {"canary@a.test"};
     checked c(s);
     CHECK(c.code(nobody(1)) == 550);
+    s.interlock.canaries = {"canary@a.test"};
+    c.use(s);
     for (int i = 0; i < 10; ++i) CHECK(c.rcpt("canary@a.test") == milter::domain_suspended());
     CHECK(c.rcpt(nobody(1)) == milter::domain_suspended());
     CHECK(c.rcpt(nobody(2)) == milter::domain_suspended());
