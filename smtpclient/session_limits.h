@@ -1,7 +1,4 @@
-// How kindly a next hop is treated: INTERFACE section 2, [limits], as far as sessions go.
-//
-// Plain values, made from the configuration and read by the pool of sessions. Counts of 0 mean no
-// limit; an idle_session of 0 keeps no session, a host_penalty of 0 leaves no address alone.
+// How much is asked of one next hop at once ([limits]).
 #pragma once
 
 #include <chrono>
@@ -10,11 +7,11 @@
 namespace callforward::smtpclient {
 
 struct session_limits {
-    std::size_t connections_per_host = 20;
-    std::chrono::milliseconds idle_session{10000};
-    std::size_t recipients_per_session = 100;
-    std::size_t recipients_refused_per_session = 8;
-    std::chrono::milliseconds host_penalty{60000};
+    std::size_t connections_per_host = 20;           // 0: no limit
+    std::chrono::milliseconds idle_session{10000};   // 0: a session with nothing to do is ended
+    std::size_t recipients_per_session = 100;        // 0: no limit
+    std::size_t recipients_refused_per_session = 8;  // 0: no limit
+    std::chrono::milliseconds host_penalty{60000};   // 0: none
 
     bool operator==(const session_limits&) const = default;
 };

@@ -10,7 +10,6 @@ from mta_fixture import MtaFixture
 
 
 class UnderPostfix(MtaFixture, VerdictCases, MxCases, HostileHopCases, unittest.TestCase):
-
     @classmethod
     def make_mta(cls, box):
         return Postfix(box)

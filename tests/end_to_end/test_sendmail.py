@@ -11,7 +11,6 @@ from mta_fixture import MtaFixture
 
 
 class UnderSendmail(MtaFixture, VerdictCases, MxCases, HostileHopCases, unittest.TestCase):
-
     @classmethod
     def make_mta(cls, box):
         sendmail = Sendmail(box)

@@ -62,7 +62,7 @@ R$*\t$: OK
 
 MAILER = """\
 M{name}, P=[IPC], F=mDFMuXa, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, E=\\r\\n, L=990,
-	T=DNS/RFC822/SMTP, A=TCP $h {port}"""
+\tT=DNS/RFC822/SMTP, A=TCP $h {port}"""
 
 
 class Sendmail:
