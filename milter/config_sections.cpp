@@ -1,6 +1,7 @@
 #include "milter/config_sections.h"
 
 #include "dns/domain.h"
+#include "milter/config_limits.h"
 #include "milter/config_values.h"
 #include "smtpclient/printable.h"
 
@@ -295,6 +296,10 @@ void read_plain_sections(const config_node& document, settings& s, reading& in) 
             read_section(table, section, dns_keys, s.dns, in);
         } else if (name == "cache") {
             read_section(table, section, cache_keys, s.cache, in);
+        } else if (name == "limits") {
+            read_limits(table, section, s.limits, in);
+        } else if (name == "interlock") {
+            read_interlock(table, section, s.interlock, in);
         } else if (name == "log") {
             read_section(table, section, log_keys, s.log, in);
         } else if (!pending_names(name).empty() && name != "policy") {

@@ -175,6 +175,30 @@ void write(toml_text& out, const cache_settings& s) {
     out.raw("undeliverable_capacity", std::to_string(s.undeliverable_capacity));
 }
 
+void write(toml_text& out, const limits_settings& s) {
+    const auto number = [&](std::string_view key, std::size_t value) {
+        out.raw(key, std::to_string(value));
+    };
+    out.section("[limits]");
+    number("connections_per_host", s.sessions.connections_per_host);
+    out.time("idle_session", s.sessions.idle_session);
+    number("recipients_per_session", s.sessions.recipients_per_session);
+    number("recipients_refused_per_session", s.sessions.recipients_refused_per_session);
+    number("pending", s.pending);
+    number("pending_share", s.pending_share);
+    number("unknown_per_client", s.unknown_per_client);
+    out.time("unknown_window", s.unknown_window);
+    out.time("host_penalty", s.sessions.host_penalty);
+    number("shards", s.shards);
+}
+
+void write(toml_text& out, const interlock_settings& s) {
+    out.section("[interlock]");
+    out.list("canaries", s.canaries, same);
+    out.raw("flip_limit", std::to_string(s.flip_limit));
+    out.time("flip_window", s.flip_window);
+}
+
 }  // namespace
 
 std::string to_toml(const settings& s) {
@@ -191,6 +215,8 @@ std::string to_toml(const settings& s) {
     out.list("servers", s.dns.servers, same);
     out.time("timeout", s.dns.timeout);
     write(out, s.cache);
+    write(out, s.limits);
+    write(out, s.interlock);
     out.section("[log]");
     out.word("target", name_in(log_target_names, s.log.target));
     out.word("format", name_in(log_format_names, s.log.format));

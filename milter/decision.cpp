@@ -229,4 +229,15 @@ decision internal_error() {
     return {action::tempfail, 451, "4.3.0", "Internal error, try again later"};
 }
 
+decision too_many_unknown() {
+    return {action::tempfail, 421, "4.7.1", "Too many unknown recipients, try again later"};
+}
+
+decision domain_suspended() {
+    return {action::tempfail,
+            450,
+            "4.3.0",
+            "Recipient verification of this domain is suspended, try again later"};
+}
+
 }  // namespace callforward::milter

@@ -3,8 +3,9 @@
 //
 // The class of the verdict chooses the action by the policy's on_* keys; mode is the caller's, who
 // wants a decision to log also where it is not carried out. A reject has a code in 500..559, a
-// tempfail one in 400..459 and never 421, the enhanced code agrees with it, and the text is one
-// line of printable ASCII of at most 400 bytes. A '%' in the text is a single '%': the door has to
+// tempfail one in 400..459, the enhanced code agrees with it, and the text is one line of printable
+// ASCII of at most 400 bytes. 421 ends the SMTP session in both MTAs: no verdict comes to it, and
+// only too_many_unknown() says it. A '%' in the text is a single '%': the door has to
 // double it for smfi_setreply. In the text of a next hop its names and addresses are taken out as
 // far as the verdict knows them.
 #pragma once
@@ -31,9 +32,11 @@ struct decision {
                               const policy& p,
                               const smtpclient::mailbox* recipient);
 
-[[nodiscard]] decision still_pending();   // 450 4.2.0: time is up, the answer is under way
-[[nodiscard]] decision shutting_down();   // 451 4.3.0
-[[nodiscard]] decision internal_error();  // 451 4.3.0
+[[nodiscard]] decision still_pending();     // 450 4.2.0: time is up, the answer is under way
+[[nodiscard]] decision shutting_down();     // 451 4.3.0
+[[nodiscard]] decision internal_error();    // 451 4.3.0
+[[nodiscard]] decision too_many_unknown();  // 421 4.7.1: the client is sent away, session and all
+[[nodiscard]] decision domain_suspended();  // 450 4.3.0: instead of a reject, see interlock.h
 
 // The enhanced code that stands for a finding where the next hop gave none; status_class says which
 // of its two forms.

@@ -1,14 +1,16 @@
 // Questions in, verdicts out: from libmilter's threads to the shards and back, past what is already
 // known.
 //
-// ask() looks into the cache, joins an equal question under way, or has the shard of the destination
-// ask; it waits no longer than the patience it was given, while the call-forward goes on and its
-// verdict is stored for the next try. An answer near its end is given and asked for again in the
-// background; one past it is given while the next hop cannot be reached. Questions that differ only in the sender share one
-// call-forward; an answer that was about another's sender or message is not taken, and asked for
-// again. Thread: any.
+// ask() looks into the cache, joins an equal question under way, or has the shard of the
+// destination ask; it waits no longer than the patience it was given, while the call-forward goes
+// on and its verdict is stored for the next try. An answer near its end is given and asked for
+// again in the background; one past it is given while the next hop cannot be reached. Questions
+// that differ only in the sender share one call-forward; an answer that was about another's sender
+// or message is not taken, and asked for again. Thread: any.
 #pragma once
 
+#include "milter/canary_watch.h"
+#include "milter/interlock.h"
 #include "milter/log_line.h"
 #include "milter/settings.h"
 #include "milter/shard.h"
@@ -58,8 +60,12 @@ public:
     // What was learnt and is not on disk yet: before the process ends.
     void save(std::chrono::milliseconds at_most);
     [[nodiscard]] verdicts::cache& known() { return known_; }  // for the control socket
+    // True while the domain's undeliverable recipients are put off instead of rejected.
+    [[nodiscard]] bool is_suspended(const smtpclient::mailbox& recipient);
+    [[nodiscard]] std::vector<interlock_state> suspensions() const;
 
 private:
+    void ask_in_background(smtpclient::question q, const std::string& fingerprint);
     [[nodiscard]] answer find_out(const smtpclient::question& q,
                                   const verdicts::question_key& key,
                                   const patience& p);
@@ -74,10 +80,13 @@ private:
 
     verdicts::cache known_;
     verdicts::joined_questions under_way_;
+    interlock interlock_;
     std::mutex mutex_;  // over what a reload changes
     dns::resolver_options resolver_;
     smtpclient::reach reach_;
+    smtpclient::session_limits sessions_;
     std::vector<std::unique_ptr<shard>> shards_;
+    canary_watch canaries_;  // last: it asks all of the above
 };
 
 }  // namespace callforward::milter

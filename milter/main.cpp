@@ -89,6 +89,7 @@ void warn_about_fixed(const settings& at_start, const settings& fresh) {
     warn("cache.capacity", at_start.cache.capacity != fresh.cache.capacity);
     warn("cache.undeliverable_capacity",
          at_start.cache.undeliverable_capacity != fresh.cache.undeliverable_capacity);
+    warn("limits.shards", at_start.limits.shards != fresh.limits.shards);
 }
 
 void reload(const arguments& a, const settings& at_start, engine& e, recipient_check& check) {
@@ -136,7 +137,7 @@ int serve(const arguments& a) {
         [&check](const envelope& e, const keep_waiting& wait) { return check->check(e, wait); });
     entrance.open(now->milter);
     if (whom) become(*whom);
-    asking = std::make_unique<engine>(*now);
+    asking = std::make_unique<engine>(*now, now->limits.shards);
     check = std::make_unique<recipient_check>(*asking, now);
     act_on_signals({[&] { reload(a, *now, *asking, *check); },
                     [&] { stop(entrance, *asking, check->longest_wait()); }});

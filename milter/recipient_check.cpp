@@ -123,6 +123,8 @@ struct recipient_check::result {
     std::optional<mailbox> recipient;
     std::string from;
     std::string route;
+    bool sent_away = false;  // the client has named too many unknown recipients
+    bool suspended = false;  // its domain is in the interlock
 };
 
 recipient_check::recipient_check(engine& e, std::shared_ptr<const settings> s)
@@ -153,10 +155,10 @@ std::chrono::milliseconds recipient_check::longest_wait() const {
 decision recipient_check::check(const envelope& e, const keep_waiting& wait) {
     const auto begin = clock::now();
     const auto now = current();
-    const result r = examine(*now, e, wait);
+    result r = examine(*now, e, wait);
     const policy& p = *r.by;
     const mailbox* const recipient = r.recipient ? &*r.recipient : nullptr;
-    const decision d = r.known ? decide(*r.known, p, recipient) : still_pending();
+    const decision d = decide_about(*now, e, r);
 
     rcpt_record record;
     record.id = make_trace_id(random_number());
@@ -192,9 +194,25 @@ decision recipient_check::check(const envelope& e, const keep_waiting& wait) {
             }
             if (record.text.empty()) record.text = v.reply->text();
         }
+        if (r.suspended) record.text.insert(0, "suspended by the interlock; ");
     }
     log::line(log::format() == log_format::json ? json_line(record) : logfmt_line(record));
     return p.mode == policy_mode::enforce ? d : decision{};
+}
+
+decision recipient_check::decide_about(const snapshot& now, const envelope& e, result& r) {
+    if (r.sent_away) return too_many_unknown();
+    if (!r.known) return still_pending();
+    const mailbox* const recipient = r.recipient ? &*r.recipient : nullptr;
+    decision d = decide(*r.known, *r.by, recipient);
+    const bool undeliverable = r.known->outcome() == smtpclient::outcome::undeliverable;
+    if (d.action != action::reject || !undeliverable) return d;
+    if (recipient != nullptr && engine_.is_suspended(*recipient)) {
+        r.suspended = true;
+        return domain_suspended();
+    }
+    clients_.count_unknown(e.client_address, now.all->limits, clock::now());
+    return d;
 }
 
 recipient_check::result recipient_check::examine(const snapshot& now,
@@ -213,11 +231,21 @@ recipient_check::result recipient_check::examine(const snapshot& now,
         r.known = without_asking(verdict_class::skipped, why, std::move(detail));
         return r;
     };
-    // Whatever the route: Postfix' non_smtpd_milters, where nobody could be told.
-    if (e.rcpt_mailer.empty()) {
-        return skip(reason::local, "the MTA does not say where it delivers");
-    }
-    if (route.kind == route_kind::local) return skip(reason::local, route.why);
+    const auto send_away = [&] {
+        r.sent_away = clients_.is_beyond(e.client_address, s.limits, clock::now());
+        if (!r.sent_away) return false;
+        r.known = without_asking(verdict_class::refused,
+                                 reason::throttled,
+                                 "the client has named too many unknown recipients");
+        return true;
+    };
+    // Postfix' non_smtpd_milters give an address and no mailer: nobody could be told there,
+    // whatever the route. An MTA that gives neither knows no such macros; then a route of our own
+    // is still good.
+    const bool says_where = !e.rcpt_mailer.empty();
+    const char* const unsaid = "the MTA does not say where it delivers";
+    if (!says_where && !e.rcpt_address.empty()) return skip(reason::local, unsaid);
+    if (says_where && route.kind == route_kind::local) return skip(reason::local, route.why);
 
     const mailbox about = r.recipient ? *r.recipient : nobody_at_domain_of(r.rcpt);
     r.by = &policy_for(s, about);
@@ -225,6 +253,7 @@ recipient_check::result recipient_check::examine(const snapshot& now,
     if (in.skip) return skip(*in.skip, in.rule);
     if (r.by->mode == policy_mode::off) return skip(reason::off, "mode = \"off\"");
     if (!r.recipient) {
+        if (send_away()) return r;
         r.known = without_asking(verdict_class::undeliverable,
                                  reason::bad_address,
                                  "not a mailbox that can be sent to another server");
@@ -234,6 +263,7 @@ recipient_check::result recipient_check::examine(const snapshot& now,
     smtpclient::question q;
     switch (r.by->route) {
         case route_choice::mta:
+            if (!says_where) return skip(reason::local, unsaid);
             // Known by what is wrong with it, not by the host: that may be every client's choice.
             if (!route.why.empty()) advise_once(route.why, route.why);
             if (route.kind == route_kind::not_understood) return skip(reason::local, route.why);
@@ -247,6 +277,7 @@ recipient_check::result recipient_check::examine(const snapshot& now,
             break;
     }
     r.route = q.to.text();
+    if (send_away()) return r;
     q.recipient = *r.recipient;
     set_sender(q, *r.by, e);
     q.parameters = parse_parameters(e.mail_parameters);

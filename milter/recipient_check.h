@@ -4,6 +4,7 @@
 // RCPT, so that a reload changes nothing half-way. Thread: any, also use() at the same time.
 #pragma once
 
+#include "milter/client_limits.h"
 #include "milter/decision.h"
 #include "milter/door.h"
 #include "milter/engine.h"
@@ -39,7 +40,10 @@ private:
     [[nodiscard]] result examine(const snapshot& now, const envelope& e, const keep_waiting& wait);
     void advise_once(const std::string& about, const std::string& advice);
 
+    [[nodiscard]] decision decide_about(const snapshot& now, const envelope& e, result& r);
+
     engine& engine_;
+    client_limits clients_;
     mutable std::mutex mutex_;
     std::shared_ptr<const snapshot> snapshot_;  // shared with the RCPTs under way
     std::set<std::string> advised_;

@@ -6,6 +6,7 @@
 
 #include "dns/ip.h"
 #include "smtpclient/question.h"
+#include "smtpclient/session_limits.h"
 
 #include <chrono>
 #include <cstddef>
@@ -115,6 +116,21 @@ struct cache_settings {
     std::size_t undeliverable_capacity = 250000;
 };
 
+struct limits_settings {
+    smtpclient::session_limits sessions;
+    std::size_t pending = 10000;
+    unsigned pending_share = 25;  // percent
+    std::size_t unknown_per_client = 20;
+    milliseconds unknown_window{600000};
+    unsigned shards = 0;  // 0: one per processor; read at the start only
+};
+
+struct interlock_settings {
+    std::vector<std::string> canaries;  // mailbox keys: "User@example.com", domain in A-labels
+    std::size_t flip_limit = 20;
+    milliseconds flip_window{300000};
+};
+
 enum class log_target { automatic, syslog, standard_error };
 enum class log_format { logfmt, json };
 enum class log_level { error, warning, info, debug };
@@ -136,6 +152,8 @@ struct settings {
     routing_settings routing;
     dns_settings dns;
     cache_settings cache;
+    limits_settings limits;
+    interlock_settings interlock;
     log_settings log;
 };
 

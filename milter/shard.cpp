@@ -17,9 +17,12 @@ namespace {
 // What a question is asked with. Shared with the questions under way, which a reload must not pull
 // it away from.
 struct equipment {
-    equipment(asio::io_context& loop, const dns::resolver_options& dns, smtpclient::reach reach)
+    equipment(asio::io_context& loop,
+              const dns::resolver_options& dns,
+              smtpclient::reach reach,
+              const smtpclient::session_limits& limits)
         : resolver(loop.get_executor(), dns),
-          forward(loop.get_executor(), resolver, std::move(reach)) {}
+          forward(loop.get_executor(), resolver, std::move(reach), limits) {}
 
     dns::ares_resolver resolver;
     smtpclient::call_forward forward;
@@ -41,8 +44,10 @@ asio::awaitable<smtpclient::verdict> ask_with(std::shared_ptr<equipment> with,
 
 class shard::implementation {
 public:
-    implementation(const dns::resolver_options& dns, smtpclient::reach reach)
-        : equipment_(std::make_shared<equipment>(loop_, dns, std::move(reach))),
+    implementation(const dns::resolver_options& dns,
+                   smtpclient::reach reach,
+                   const smtpclient::session_limits& limits)
+        : equipment_(std::make_shared<equipment>(loop_, dns, std::move(reach), limits)),
           thread_([this] { run(); }) {}
 
     ~implementation() {
@@ -66,10 +71,12 @@ public:
         });
     }
 
-    void use(dns::resolver_options dns, smtpclient::reach reach) {
-        asio::post(loop_, [this, dns = std::move(dns), reach = std::move(reach)]() mutable {
+    void use(dns::resolver_options dns,
+             smtpclient::reach reach,
+             const smtpclient::session_limits& limits) {
+        asio::post(loop_, [this, dns = std::move(dns), reach = std::move(reach), limits]() mutable {
             try {
-                equipment_ = std::make_shared<equipment>(loop_, dns, std::move(reach));
+                equipment_ = std::make_shared<equipment>(loop_, dns, std::move(reach), limits);
             } catch (const std::exception& e) {
                 log::say(log_level::error,
                          "the new [dns] settings cannot be used; the old ones stay",
@@ -98,8 +105,10 @@ private:
     std::thread thread_;  // last: it uses all of the above
 };
 
-shard::shard(dns::resolver_options dns, smtpclient::reach reach)
-    : implementation_(std::make_unique<implementation>(dns, std::move(reach))) {}
+shard::shard(dns::resolver_options dns,
+             smtpclient::reach reach,
+             const smtpclient::session_limits& limits)
+    : implementation_(std::make_unique<implementation>(dns, std::move(reach), limits)) {}
 
 shard::~shard() = default;
 
@@ -107,8 +116,10 @@ void shard::ask(smtpclient::question q, on_answer then) {
     implementation_->ask(std::move(q), std::move(then));
 }
 
-void shard::use(dns::resolver_options dns, smtpclient::reach reach) {
-    implementation_->use(std::move(dns), std::move(reach));
+void shard::use(dns::resolver_options dns,
+                smtpclient::reach reach,
+                const smtpclient::session_limits& limits) {
+    implementation_->use(std::move(dns), std::move(reach), limits);
 }
 
 }  // namespace callforward::milter

@@ -21,13 +21,17 @@ public:
     using on_answer = std::function<void(smtpclient::verdict)>;
 
     // Throws std::runtime_error when the resolver cannot be made.
-    shard(dns::resolver_options dns, smtpclient::reach reach);
+    shard(dns::resolver_options dns,
+          smtpclient::reach reach,
+          const smtpclient::session_limits& limits);
     ~shard();
     shard(const shard&) = delete;
     shard& operator=(const shard&) = delete;
 
     void ask(smtpclient::question q, on_answer then);
-    void use(dns::resolver_options dns, smtpclient::reach reach);
+    void use(dns::resolver_options dns,
+             smtpclient::reach reach,
+             const smtpclient::session_limits& limits);
 
 private:
     class implementation;

@@ -143,7 +143,7 @@ private:
         const auto now = std::chrono::steady_clock::now();
         // Broken off or deferred says nothing; the next recipient does not ask at once again.
         owner_.catch_all_.note(
-            key, any, answered ? question_.by->catch_all : inconclusive_for, now);
+            key, any, answered ? owner_.limits_.catch_all : inconclusive_for, now);
         co_return any;
     }
 

@@ -34,7 +34,6 @@ struct transport {  // how to speak, from the policy of a domain; the defaults a
     std::chrono::milliseconds connect_timeout{5000};  // one address
     std::chrono::milliseconds reply_timeout{30000};   // one reply, from the first byte sent
     bool catch_all_probe = false;  // ask first whether the host accepts a random local part
-    std::chrono::seconds catch_all{24 * 3600};  // how long that is believed; 0: not kept
     std::vector<classify_rule> rules;
 };
 

@@ -12,6 +12,7 @@ struct session_limits {
     std::size_t recipients_per_session = 100;        // 0: no limit
     std::size_t recipients_refused_per_session = 8;  // 0: no limit
     std::chrono::milliseconds host_penalty{60000};   // 0: none
+    std::chrono::seconds catch_all{24 * 3600};  // how long a finding of catch_all_probe is kept
 
     bool operator==(const session_limits&) const = default;
 };

@@ -231,8 +231,13 @@ TEST_CASE("What is answered without a verdict") {
     CHECK(codes(milter::still_pending()) == "450 4.2.0");
     CHECK(codes(milter::shutting_down()) == "451 4.3.0");
     CHECK(codes(milter::internal_error()) == "451 4.3.0");
-    for (const auto& d :
-         {milter::still_pending(), milter::shutting_down(), milter::internal_error()}) {
+    CHECK(codes(milter::too_many_unknown()) == "421 4.7.1");
+    CHECK(codes(milter::domain_suspended()) == "450 4.3.0");
+    for (const auto& d : {milter::still_pending(),
+                          milter::shutting_down(),
+                          milter::internal_error(),
+                          milter::too_many_unknown(),
+                          milter::domain_suspended()}) {
         CHECK(d.action == action::tempfail);
         CHECK_FALSE(d.text.empty());
     }
@@ -276,11 +281,12 @@ TEST_CASE("All lines become one, a percent sign stays single, control bytes neve
 
 namespace {
 
-// True when both MTAs take what d says, as it was meant.
-bool can_leave(const decision& d) {
+// True when both MTAs take what d says, as it was meant. 421 closes the client's session, which is
+// never meant by what a next hop said.
+bool can_leave(const decision& d, bool may_end_session = false) {
     if (d.action == action::accept) return d == decision{};
     const int low = d.action == action::reject ? 500 : 400;
-    return d.code >= low && d.code <= low + 59 && d.code != 421 &&
+    return d.code >= low && d.code <= low + 59 && (d.code != 421 || may_end_session) &&
            d.enhanced.front() == (low == 500 ? '5' : '4') && !d.text.empty() &&
            d.text.size() <= 400 && std::all_of(d.text.begin(), d.text.end(), [](char byte) {
                return byte >= ' ' && byte <= '~';
@@ -306,6 +312,17 @@ std::size_t count_wrong(const std::vector<std::optional<smtpclient::reply>>& rep
 }
 
 }  // namespace
+
+TEST_CASE("Only a client with too many unknown recipients is told 421") {
+    CHECK(can_leave(milter::too_many_unknown(), true));
+    CHECK_FALSE(can_leave(milter::too_many_unknown()));
+    for (const auto& d : {milter::still_pending(),
+                          milter::shutting_down(),
+                          milter::internal_error(),
+                          milter::domain_suspended()}) {
+        CHECK(can_leave(d));
+    }
+}
 
 TEST_CASE("Whatever code a next hop sends, the reply that leaves agrees with itself") {
     std::vector<std::optional<smtpclient::reply>> replies{std::nullopt};

@@ -1,5 +1,7 @@
 #include "tests/milter/played_next_hop.h"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <chrono>
 #include <fstream>
@@ -28,6 +30,15 @@ played_next_hop::played_next_hop(std::string_view rules)
     const auto line = server_.wait_for("listening 127.0.0.1:");
     if (!line) throw std::runtime_error("test-smtp-server: " + server_.output());
     route_ = "[127.0.0.1]" + line->substr(line->rfind(':'));
+}
+
+void played_next_hop::use(std::string_view rules) {
+    written(folder_.file("rules"), rules);
+    const std::size_t before = server_.output_size();
+    server_.send_signal(SIGHUP);
+    if (!server_.wait_for("reloaded", std::chrono::seconds(10), before)) {
+        throw std::runtime_error("test-smtp-server: " + server_.output());
+    }
 }
 
 std::vector<std::string> played_next_hop::events() const {

@@ -18,6 +18,8 @@ class played_next_hop {
 public:
     explicit played_next_hop(std::string_view rules);
 
+    // Other rules, for the commands from now on.
+    void use(std::string_view rules);
     // As a route of the MTA or of the configuration has it: "[127.0.0.1]:PORT".
     [[nodiscard]] const std::string& route() const { return route_; }
     [[nodiscard]] std::vector<std::string> events() const;

@@ -1,0 +1,63 @@
+// Asks about the canaries of [interlock] now and then, so that an outage is seen, and its end, also
+// while nobody writes to them.
+//
+// Where a canary's domain is asked, and how, is what the last RCPT for that domain was asked with:
+// with route = "mta" only the MTA knows. So the first question about a domain begins the watch, at
+// once, as before it nobody could have been rejected. Canaries are asked about for the null sender,
+// or the fixed one of the policy. Every min(flip_window, 60 s), on a thread of its own, which also
+// settles the interlock, so that a domain opens, and the log says so, without a RCPT. With neither
+// canaries nor a flip_limit it does nothing.
+#pragma once
+
+#include "milter/interlock.h"
+#include "milter/settings.h"
+#include "smtpclient/question.h"
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace callforward::milter {
+
+class canary_watch {
+public:
+    // Begins the question and does not wait for it. Called on the watch's thread.
+    using asker = std::function<void(smtpclient::question, const std::string& fingerprint)>;
+
+    // The interlock must outlive it.
+    canary_watch(interlock& lock, const interlock_settings& s, asker ask);
+    ~canary_watch();
+    canary_watch(const canary_watch&) = delete;
+    canary_watch& operator=(const canary_watch&) = delete;
+
+    void use(const interlock_settings& s);
+    // A question that is asked for somebody; cheap where its domain has no canary.
+    void note(const smtpclient::question& q, const std::string& fingerprint);
+
+private:
+    struct way {
+        std::vector<smtpclient::mailbox> canaries;
+        smtpclient::question example;
+        std::string fingerprint;
+        bool known = false;
+    };
+    void set(const interlock_settings& s);
+    void run();
+    void ask_all();
+
+    interlock& lock_;
+    asker ask_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool ends_ = false;
+    bool due_ = false;                       // a domain has just become known
+    std::chrono::milliseconds interval_{0};  // 0: never
+    std::map<std::string, way, std::less<>> domains_;
+    std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace callforward::milter

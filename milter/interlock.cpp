@@ -1,0 +1,163 @@
+#include "milter/interlock.h"
+
+#include "milter/verdicts/key.h"
+#include "smtpclient/printable.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace callforward::milter {
+
+using smtpclient::outcome;
+using smtpclient::stage;
+
+namespace {
+
+constexpr std::size_t most_domains = 10'000;
+constexpr int longest_hold = 24;  // windows: 2 h with the default
+
+// The directory speaks in replies to RCPT; that a domain is gone from DNS is another matter.
+bool is_refusal(const smtpclient::verdict& v) {
+    return v.outcome() == outcome::undeliverable &&
+           (v.stage == stage::rcpt || v.stage == stage::data);
+}
+
+std::set<std::string, std::less<>> lower_case(const std::vector<std::string>& addresses) {
+    std::set<std::string, std::less<>> all;
+    for (const auto& address : addresses) all.insert(smtpclient::to_lower(address));
+    return all;
+}
+
+}  // namespace
+
+interlock::interlock(const interlock_settings& s, announcement announce)
+    : announce_(std::move(announce)), settings_(s), canaries_(lower_case(s.canaries)) {}
+
+void interlock::use(const interlock_settings& s, time_point now) {
+    {
+        const std::lock_guard lock(mutex_);
+        settings_ = s;
+        canaries_ = lower_case(s.canaries);
+        for (auto& [name, d] : domains_) {
+            std::erase_if(d.canaries, [&](const auto& c) { return !canaries_.contains(c); });
+        }
+    }
+    settle(now);
+}
+
+bool interlock::learn(const smtpclient::mailbox& recipient,
+                      std::optional<outcome> former,
+                      const smtpclient::verdict& v,
+                      time_point now) {
+    if (!recipient.domain() || v.outcome() == outcome::undetermined) return false;
+    const std::string& domain = recipient.domain()->name();
+    const std::string key = recipient.key();
+    const std::string folded = smtpclient::to_lower(key);
+    const auto address = verdicts::seeded_hash(key, verdicts::hash_seed::of_process());
+    const bool refused = is_refusal(v);
+
+    const std::lock_guard lock(mutex_);
+    const bool is_canary = canaries_.contains(folded);
+    const bool flipped = refused && former == outcome::deliverable && settings_.flip_limit > 0;
+    auto its = domains_.find(domain);
+    if (its == domains_.end()) {
+        const bool matters = flipped || (is_canary && v.outcome() == outcome::undeliverable);
+        if (!matters || !make_room(now)) return false;
+        its = domains_.try_emplace(domain).first;
+    }
+    domain_state& d = its->second;
+    if (v.outcome() == outcome::deliverable) {
+        d.flips.erase(address);
+        d.canaries.erase(folded);
+    } else {
+        if (is_canary) d.canaries.insert(folded);
+        if (refused) count_flip(d, address, flipped, now);
+    }
+    const bool known_to_flip = d.flips.contains(address);
+    settle(its, now);
+    const auto after = domains_.find(domain);
+    const bool closed = after != domains_.end() && after->second.closed;
+    return v.outcome() == outcome::undeliverable && (closed || known_to_flip);
+}
+
+void interlock::count_flip(domain_state& d,
+                           std::uint64_t address,
+                           bool was_deliverable,
+                           time_point now) {
+    if (const auto known = d.flips.find(address); known != d.flips.end()) {
+        // Once more refused says nothing new of one address that is gone, but in an outage it says
+        // that it is not over.
+        const bool may_hold = now < known->second.first + longest_hold * settings_.flip_window;
+        if (d.closed && may_hold) known->second.last = now;
+        return;
+    }
+    if (was_deliverable && d.flips.size() < 2 * settings_.flip_limit) {
+        d.flips.emplace(address, flip{now, now});
+    }
+}
+
+// An open domain gives its place away, a closed one never.
+bool interlock::make_room(time_point now) {
+    if (domains_.size() < most_domains) return true;
+    for (auto at = domains_.begin(); at != domains_.end();) settle(at++, now);
+    if (domains_.size() < most_domains) return true;
+    const auto open = std::find_if(
+        domains_.begin(), domains_.end(), [](const auto& d) { return !d.second.closed; });
+    if (open == domains_.end()) return false;
+    domains_.erase(open);
+    return true;
+}
+
+void interlock::settle(domain_states::iterator at, time_point now) {
+    domain_state& d = at->second;
+    std::erase_if(d.flips,
+                  [&](const auto& f) { return f.second.last + settings_.flip_window <= now; });
+    const bool many = settings_.flip_limit > 0 && d.flips.size() >= settings_.flip_limit;
+    const bool closed = many || !d.canaries.empty();
+    if (closed != d.closed) {
+        interlock_state told = state_of(at->first, d, now);
+        told.closed = d.closed = closed;
+        if (closed) d.since = now;
+        if (closed) {
+            ++closed_;
+        } else {
+            --closed_;
+        }
+        announce_(told);
+    }
+    if (!closed && d.flips.empty()) domains_.erase(at);
+}
+
+bool interlock::is_closed(std::string_view domain, time_point now) {
+    if (closed_ == 0) return false;
+    const std::lock_guard lock(mutex_);
+    const auto found = domains_.find(domain);
+    if (found == domains_.end() || !found->second.closed) return false;
+    settle(found, now);
+    const auto after = domains_.find(domain);
+    return after != domains_.end() && after->second.closed;
+}
+
+void interlock::settle(time_point now) {
+    const std::lock_guard lock(mutex_);
+    for (auto at = domains_.begin(); at != domains_.end();) settle(at++, now);
+}
+
+interlock_state interlock::state_of(const std::string& domain,
+                                    const domain_state& d,
+                                    time_point now) {
+    interlock_state state{domain, d.closed, d.flips.size(), d.canaries.size(), {}};
+    if (d.closed) {
+        state.closed_for = std::chrono::duration_cast<std::chrono::milliseconds>(now - d.since);
+    }
+    return state;
+}
+
+std::vector<interlock_state> interlock::states(time_point now) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<interlock_state> all;
+    for (const auto& [name, d] : domains_) all.push_back(state_of(name, d, now));
+    return all;
+}
+
+}  // namespace callforward::milter

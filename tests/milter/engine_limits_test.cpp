@@ -1,0 +1,191 @@
+// The engine with a real next hop: shares, the interlock and its canaries.
+#include "milter/engine.h"
+#include "milter/log.h"
+#include "tests/milter/played_next_hop.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace callforward;
+using namespace std::chrono_literals;
+using milter::answer;
+using milter::engine;
+using milter::settings;
+using smtpclient::outcome;
+using smtpclient::reason;
+using tests::played_next_hop;
+
+namespace {
+
+const std::string knows_everybody = "rcpt * 250 2.1.5 ok\n";
+const std::string knows_nobody = "rcpt * 550 5.1.1 no such user\n";
+
+settings test_settings() {
+    milter::log_settings quiet;
+    quiet.level = milter::log_level::error;
+    milter::log::open(quiet);
+    settings s = milter::default_settings();
+    s.cache.deliverable = 0s;  // asked again each time, unless a test says otherwise
+    return s;
+}
+
+smtpclient::question question_to(const played_next_hop& hop, const std::string& rcpt) {
+    auto by = std::make_shared<smtpclient::transport>();
+    by->tls = smtpclient::tls_level::none;
+    smtpclient::question q;
+    q.sender = "s@sender.test";
+    q.recipient = smtpclient::mailbox::parse(rcpt).value();
+    std::string error;
+    q.to.hops = {smtpclient::parse_next_hop(hop.route(), error).value()};
+    q.by = std::move(by);
+    q.helo = "client.test";
+    return q;
+}
+
+answer ask(engine& e,
+           const played_next_hop& hop,
+           const std::string& rcpt,
+           std::chrono::milliseconds patience = 10s) {
+    const milter::patience p{std::chrono::steady_clock::now() + patience, {}};
+    return e.ask(question_to(hop, rcpt), "f", p);
+}
+
+reason reason_of(const answer& a) {
+    REQUIRE(a.verdict);
+    return a.verdict->finding.reason;
+}
+
+bool suspended(engine& e, const std::string& rcpt) {
+    return e.is_suspended(smtpclient::mailbox::parse(rcpt).value());
+}
+
+bool comes_true(const std::function<bool()>& condition) {
+    const auto limit = std::chrono::steady_clock::now() + 20s;
+    while (!condition()) {
+        if (std::chrono::steady_clock::now() > limit) return false;
+        std::this_thread::sleep_for(10ms);
+    }
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("One stuck domain is overloaded at its share, and the others are answered") {
+    played_next_hop hop("rcpt *@stuck.test STALL\n" + knows_everybody);
+    settings s = test_settings();
+    s.limits.pending = 8;
+    s.limits.pending_share = 25;
+    engine e(s, 1);
+    for (const char* const rcpt : {"a@stuck.test", "b@stuck.test"}) {
+        CHECK_FALSE(ask(e, hop, rcpt, 50ms).verdict);
+    }
+    const auto third = ask(e, hop, "c@stuck.test");
+    CHECK(reason_of(third) == reason::overloaded);
+    CHECK(third.source == milter::source::none);
+    CHECK(third.verdict->detail == "too many call-forwards are under way for this domain");
+    // One that is under way may still be joined, and waited for.
+    CHECK_FALSE(ask(e, hop, "a@stuck.test", 50ms).verdict);
+    for (int i = 0; i < 20; ++i) {
+        CHECK(reason_of(ask(e, hop, "u" + std::to_string(i) + "@b.test")) == reason::accepted);
+    }
+}
+
+TEST_CASE("Beyond the limit everybody is overloaded, and that is forgotten when there is room") {
+    played_next_hop hop("rcpt *@stuck.test DELAY 300 250 2.1.5 ok\n" + knows_everybody);
+    settings s = test_settings();
+    s.limits.pending = 2;
+    s.limits.pending_share = 100;
+    engine e(s, 1);
+    for (const char* const rcpt : {"a@stuck.test", "b@stuck.test"}) {
+        CHECK_FALSE(ask(e, hop, rcpt, 1ms).verdict);
+    }
+    const auto third = ask(e, hop, "c@b.test");
+    CHECK(reason_of(third) == reason::overloaded);
+    CHECK(third.verdict->detail == "too many call-forwards are under way");
+    CHECK(comes_true([&] { return reason_of(ask(e, hop, "c@b.test")) == reason::accepted; }));
+}
+
+TEST_CASE("New limits come with a reload") {
+    played_next_hop hop("rcpt *@stuck.test STALL\n" + knows_everybody);
+    settings s = test_settings();
+    s.limits.pending = 1;
+    engine e(s, 1);
+    CHECK_FALSE(ask(e, hop, "a@stuck.test", 1ms).verdict);
+    CHECK(reason_of(ask(e, hop, "b@b.test")) == reason::overloaded);
+    s.limits.pending = 2;
+    e.use(s);
+    CHECK(reason_of(ask(e, hop, "b@b.test")) == reason::accepted);
+}
+
+TEST_CASE("A next hop that forgets its people is suspended until it remembers them") {
+    played_next_hop hop(knows_everybody);
+    settings s = test_settings();
+    s.cache.deliverable = s.cache.undetermined = 1s;
+    s.interlock.flip_limit = 5;
+    engine e(s, 1);
+    const auto rcpt = [](int n) { return "u" + std::to_string(n) + "@a.test"; };
+    for (int i = 0; i < 8; ++i) CHECK(reason_of(ask(e, hop, rcpt(i))) == reason::accepted);
+    hop.use(knows_nobody);
+    const auto refused = [&](int n) {
+        return ask(e, hop, rcpt(n)).verdict->outcome() == outcome::undeliverable;
+    };
+    for (int i = 0; i < 8; ++i) {
+        CHECK(comes_true([&] { return refused(i); }));
+        CHECK(suspended(e, rcpt(i)) == (i >= 4));
+    }
+    CHECK_FALSE(suspended(e, "u@b.test"));
+    REQUIRE(e.suspensions().size() == 1);
+    CHECK(e.suspensions()[0].flips == 8);
+    // What is in doubt is kept for the undetermined lifetime: they are asked again, and found.
+    hop.use(knows_everybody);
+    for (int i = 0; i < 8; ++i) CHECK(comes_true([&] { return !refused(i); }));
+    CHECK_FALSE(suspended(e, rcpt(0)));
+    CHECK(e.suspensions().empty());
+}
+
+TEST_CASE("A domain is suspended while its canary is refused, though nobody writes to it") {
+    played_next_hop hop(knows_everybody);
+    settings s = test_settings();
+    s.interlock.canaries = {"canary@a.test"};
+    s.interlock.flip_window = 1s;
+    engine e(s, 1);
+    CHECK(reason_of(ask(e, hop, "u@a.test")) == reason::accepted);
+    CHECK(comes_true([&] { return hop.count("rcpt canary@a.test ") > 0; }));
+    CHECK_FALSE(suspended(e, "u@a.test"));
+    hop.use(knows_nobody);
+    CHECK(comes_true([&] { return suspended(e, "u@a.test"); }));
+    REQUIRE(e.suspensions().size() == 1);
+    CHECK(e.suspensions()[0].canaries_refused == 1);
+    hop.use(knows_everybody);
+    CHECK(comes_true([&] { return !suspended(e, "u@a.test"); }));
+}
+
+TEST_CASE("The first question about a domain has its canary asked at once") {
+    played_next_hop hop(knows_nobody);
+    settings s = test_settings();
+    s.interlock.canaries = {"canary@a.test"};
+    s.interlock.flip_limit = 0;
+    engine e(s, 1);
+    CHECK(reason_of(ask(e, hop, "u@b.test")) == reason::unknown_user);
+    CHECK(reason_of(ask(e, hop, "u@a.test")) == reason::unknown_user);
+    CHECK(comes_true([&] { return suspended(e, "u@a.test"); }));
+    CHECK_FALSE(suspended(e, "u@b.test"));
+    CHECK(hop.count("rcpt canary@a.test ") == 1);
+}
+
+TEST_CASE("A RCPT for a canary tells as much as a question of our own") {
+    played_next_hop hop(knows_nobody);
+    settings s = test_settings();
+    s.interlock.canaries = {"canary@a.test"};
+    s.interlock.flip_limit = 0;
+    engine e(s, 1);
+    CHECK(reason_of(ask(e, hop, "canary@a.test")) == reason::unknown_user);
+    CHECK(suspended(e, "u@a.test"));
+    s.interlock.canaries.clear();
+    e.use(s);
+    CHECK_FALSE(suspended(e, "u@a.test"));
+}
