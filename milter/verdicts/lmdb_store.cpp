@@ -3,15 +3,14 @@
 #include "milter/verdicts/change_group.h"
 #include "milter/verdicts/lmdb_file.h"
 #include "milter/verdicts/lmdb_opening.h"
+#include "milter/verdicts/lmdb_sweeping.h"
 
-#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <thread>
 #include <utility>
-#include <vector>
 
 namespace callforward::milter::verdicts {
 
@@ -22,13 +21,7 @@ using result = lmdb_file::result;
 
 constexpr std::size_t most_queued = 50000;  // while the file cannot be written
 constexpr std::size_t most_forgotten = 10000;
-constexpr std::size_t scan_step = 5000;
 constexpr double nearly_full = 0.8;  // erasing needs pages, too
-
-wall_time wall_now() {
-    return std::chrono::time_point_cast<std::chrono::milliseconds>(
-        std::chrono::system_clock::now());
-}
 
 }  // namespace
 
@@ -218,32 +211,12 @@ private:
 
     result forget_in_file(std::string& why) {
         if (writing_.forgotten.empty()) return result::done;
-        return erase_where([this](std::string_view bytes) { return writing_.forgets(bytes); }, why);
-    }
-
-    template <class Condition>
-    result erase_where(Condition condition, std::string& why) {
-        std::string from;
-        for (bool more = true; more;) {
-            lmdb_file::changes gone;
-            more = file_->scan(from, scan_step, [&](std::string_view key, std::string_view bytes) {
-                if (key != about_key && condition(bytes)) gone.emplace(key, std::string());
-            });
-            if (gone.empty()) continue;
-            const result r = file_->write(gone, why);
-            if (r != result::done) return r;
-        }
-        return result::done;
+        return erase_where(
+            *file_, [this](std::string_view bytes) { return writing_.forgets(bytes); }, why);
     }
 
     result sweep(std::string& why) {
-        const auto now = wall_now();
-        const auto is_over = [&](std::string_view bytes) {
-            const auto head = head_of(bytes);
-            if (!head) return true;
-            return head->expires + (head->deliverable ? options_.stale : options_.remembered) < now;
-        };
-        return erase_where(is_over, why);
+        return erase_expired(*file_, options_.stale, options_.remembered, why);
     }
 
     void sweep() {
@@ -266,29 +239,13 @@ private:
         return r == result::done ? claim_lmdb(*file_, seed(), why) : r;
     }
 
-    // The tenth that was learnt first, about.
     result drop_oldest(std::string& why) {
         if (!std::exchange(said_full_, true)) {
             options_.say(log_level::warning,
                          "the cache on disk is full; what is oldest is dropped",
                          {{"directory", options_.directory}});
         }
-        std::vector<wall_time> times;
-        const auto note = [&](std::string_view, std::string_view bytes) {
-            if (const auto head = head_of(bytes)) times.push_back(head->learnt);
-        };
-        std::string from;
-        while (file_->scan(from, scan_step, note)) {
-        }
-        if (times.empty()) return result::done;
-        const auto tenth = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 10);
-        std::nth_element(times.begin(), tenth, times.end());
-        const wall_time last = *tenth;
-        const auto is_old = [&](std::string_view bytes) {
-            const auto head = head_of(bytes);
-            return !head || head->learnt <= last;
-        };
-        return erase_where(is_old, why);
+        return erase_oldest(*file_, why);
     }
 
     void open() {

@@ -8,8 +8,7 @@
 // MDB_WRITEMAP: a stray write of ours, or a full disk under the map, would be in the file. A file
 // that is damaged or no database of ours is moved aside (".corrupt-<time>"). What cannot be opened
 // or written is said once, tried again every minute, and done without meanwhile. Bounded: expired
-// records are swept, and when four fifths of the map are used, the oldest tenth goes. Only
-// lmdb_store.cpp includes <lmdb.h>.
+// records are swept, and when four fifths of the map are used, the oldest tenth goes.
 #pragma once
 
 #include "milter/log.h"

@@ -1,0 +1,64 @@
+#include "milter/verdicts/lmdb_sweeping.h"
+
+#include "milter/verdicts/lmdb_opening.h"
+#include "milter/verdicts/record.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace callforward::milter::verdicts {
+
+namespace {
+
+constexpr std::size_t step = 5000;
+
+}  // namespace
+
+lmdb_file::result erase_where(lmdb_file& file,
+                              const std::function<bool(std::string_view)>& condition,
+                              std::string& why) {
+    std::string from;
+    for (bool more = true; more;) {
+        lmdb_file::changes gone;
+        more = file.scan(from, step, [&](std::string_view key, std::string_view bytes) {
+            if (key != about_key && condition(bytes)) gone.emplace(key, std::string());
+        });
+        if (gone.empty()) continue;
+        const auto result = file.write(gone, why);
+        if (result != lmdb_file::result::done) return result;
+    }
+    return lmdb_file::result::done;
+}
+
+lmdb_file::result erase_expired(lmdb_file& file,
+                                std::chrono::seconds stale,
+                                std::chrono::seconds remembered,
+                                std::string& why) {
+    const auto now = std::chrono::system_clock::now();
+    const auto is_over = [&](std::string_view bytes) {
+        const auto head = head_of(bytes);
+        return !head || head->expires + (head->deliverable ? stale : remembered) < now;
+    };
+    return erase_where(file, is_over, why);
+}
+
+lmdb_file::result erase_oldest(lmdb_file& file, std::string& why) {
+    std::vector<wall_time> times;
+    const auto note = [&](std::string_view, std::string_view bytes) {
+        if (const auto head = head_of(bytes)) times.push_back(head->learnt);
+    };
+    std::string from;
+    while (file.scan(from, step, note)) {
+    }
+    if (times.empty()) return lmdb_file::result::done;
+    const auto tenth = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 10);
+    std::nth_element(times.begin(), tenth, times.end());
+    const wall_time last = *tenth;
+    const auto is_old = [&](std::string_view bytes) {
+        const auto head = head_of(bytes);
+        return !head || head->learnt <= last;
+    };
+    return erase_where(file, is_old, why);
+}
+
+}  // namespace callforward::milter::verdicts

@@ -1,0 +1,221 @@
+#include "milter/verdicts/cache.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <string>
+
+using namespace callforward;
+using namespace std::chrono_literals;
+using milter::cache_settings;
+using milter::verdicts::cache;
+using milter::verdicts::digest;
+using milter::verdicts::hash_seed;
+using milter::verdicts::moment;
+using milter::verdicts::record;
+using milter::verdicts::steady_clock;
+using milter::verdicts::wall_time;
+using smtpclient::reason;
+using smtpclient::verdict_class;
+
+namespace {
+
+// Keeps records in a map that outlives the caches on it: a restart is a new cache.
+using kept_records = std::map<std::string, record>;
+
+class fake_store final : public milter::verdicts::store {
+public:
+    explicit fake_store(kept_records& records) : records_(records) {}
+    [[nodiscard]] hash_seed seed() const override { return {1, 2}; }
+    [[nodiscard]] std::optional<record> find(const digest& key) override {
+        const auto row = records_.find(key.text());
+        return row == records_.end() ? std::nullopt : std::optional(row->second);
+    }
+    void put(const digest& key, const record& r) override {
+        records_.insert_or_assign(key.text(), r);
+    }
+    void erase(const digest& key) override { records_.erase(key.text()); }
+    void forget_address(std::uint32_t tag) override {
+        std::erase_if(records_, [tag](const auto& row) { return row.second.tags.address == tag; });
+    }
+    void forget_domain(std::uint32_t tag) override {
+        std::erase_if(records_, [tag](const auto& row) { return row.second.tags.domain == tag; });
+    }
+    bool flush(std::chrono::milliseconds) override { return true; }
+
+private:
+    kept_records& records_;
+};
+
+const moment start{steady_clock::time_point{1000h}, wall_time{1700000000000ms}};
+
+moment after(std::chrono::milliseconds time) {
+    return {start.steady + time, start.wall + time};
+}
+
+// After a restart the monotonic clock begins anew.
+moment restarted_after(std::chrono::milliseconds time) {
+    return {steady_clock::time_point{1min}, start.wall + time};
+}
+
+smtpclient::question question_of(const std::string& rcpt, const std::string& sender = "s@a.test") {
+    smtpclient::question q;
+    q.recipient = smtpclient::mailbox::parse(rcpt).value();
+    q.sender = sender;
+    q.to.recipient_mx = true;
+    return q;
+}
+
+smtpclient::verdict verdict_of(verdict_class c, reason r, const std::string& reply, int code) {
+    smtpclient::verdict v;
+    v.finding = {c, r};
+    v.stage = smtpclient::stage::rcpt;
+    if (!reply.empty()) v.reply = smtpclient::reply{code, {reply}};
+    return v;
+}
+
+const auto accepted = verdict_of(verdict_class::deliverable, reason::accepted, "2.1.5 ok", 250);
+const auto unknown =
+    verdict_of(verdict_class::undeliverable, reason::unknown_user, "5.1.1 no", 550);
+const auto bare = verdict_of(verdict_class::undeliverable, reason::unknown_user, "no", 550);
+const auto failed = verdict_of(verdict_class::unreachable, reason::timed_out, "", 0);
+
+struct one_run {  // of the program
+    explicit one_run(kept_records& records, const cache_settings& settings = {})
+        : all(settings, std::make_unique<fake_store>(records)) {}
+
+    void store(const std::string& rcpt, const smtpclient::verdict& v, const moment& now) {
+        const auto q = question_of(rcpt);
+        all.store(all.key_of(q, "f"), q.recipient, v, now);
+    }
+    auto find(const std::string& rcpt, const moment& now, const std::string& sender = "s@a.test") {
+        const auto q = question_of(rcpt, sender);
+        return all.find(all.key_of(q, "f"), q.recipient, now);
+    }
+    std::string reason_of(const std::string& rcpt, const moment& now) {
+        const auto k = find(rcpt, now);
+        return k ? std::string(k->stale ? "stale " : "") +
+                       std::string(to_string(k->kept->finding.reason))
+                 : "nothing";
+    }
+    cache all;
+};
+
+}  // namespace
+
+TEST_CASE("What is known survives a restart with the rest of its life") {
+    kept_records records;
+    one_run first(records);
+    first.store("good@a1.test", accepted, start);
+    first.store("bad@a1.test", unknown, start);
+    first.store("bare@a1.test", bare, start);
+    CHECK(records.size() == 3);
+    one_run second(records);
+    CHECK(second.reason_of("good@a1.test", restarted_after(1h)) == "accepted");
+    CHECK(second.find("good@a1.test", restarted_after(1h), "other@b.test"));
+    CHECK(second.reason_of("bad@a1.test", restarted_after(8min)) == "unknown_user");
+    CHECK(second.find("bad@a1.test", restarted_after(8min))->verdict()->reply == unknown.reply);
+    CHECK(second.reason_of("bare@a1.test", restarted_after(8min)) == "unknown_user");
+    CHECK_FALSE(second.find("bare@a1.test", restarted_after(8min), "other@b.test"));
+    CHECK(second.all.size().deliverable == 1);
+    one_run third(records);
+    CHECK(third.reason_of("good@a1.test", restarted_after(24h)) == "stale accepted");
+    CHECK(third.reason_of("bad@a1.test", restarted_after(24h)) == "nothing");
+    one_run fourth(records);
+    CHECK(fourth.reason_of("good@a1.test", restarted_after(24h * 9)) == "nothing");
+}
+
+TEST_CASE("Near its end, a restored deliverable is to be refreshed as well") {
+    kept_records records;
+    one_run(records).store("good@a1.test", accepted, start);
+    one_run second(records);
+    CHECK(second.find("good@a1.test", restarted_after(20h))->refresh);
+    CHECK_FALSE(second.find("good@a1.test", restarted_after(20h))->refresh);
+}
+
+TEST_CASE("Refusals are counted over a restart") {
+    kept_records records;
+    one_run(records).store("bad@a1.test", unknown, start);
+    one_run second(records);
+    CHECK(second.reason_of("bad@a1.test", restarted_after(11min)) == "nothing");
+    second.store("bad@a1.test", unknown, restarted_after(11min));
+    CHECK(records.begin()->second.repeats == 1);
+    CHECK(records.begin()->second.expires - records.begin()->second.learnt > 17min);
+}
+
+TEST_CASE("What is not about the recipient, or for a moment only, is not written") {
+    kept_records records;
+    one_run run(records);
+    run.store("u@a1.test", failed, start);
+    run.store("u@a1.test",
+              verdict_of(verdict_class::deferred, reason::greylisted, "4.7.1 later", 451),
+              start);
+    run.store("v@a1.test",
+              verdict_of(verdict_class::undeliverable, reason::mailbox_full, "5.2.2 full", 552),
+              start);
+    CHECK(records.empty());
+}
+
+TEST_CASE("A refusal takes the older deliverable out of the store, too") {
+    kept_records records;
+    one_run run(records);
+    run.store("u@a1.test", accepted, start);
+    run.store("u@a1.test", bare, after(1s));
+    CHECK(records.size() == 1);
+    one_run second(records);
+    CHECK(second.reason_of("u@a1.test", restarted_after(2s)) == "unknown_user");
+}
+
+TEST_CASE("A clock that was set makes nothing immortal, and nothing older than its life") {
+    kept_records records;
+    one_run(records).store("good@a1.test", accepted, after(24h * 365));  // the clock was wrong
+    {
+        one_run second(records);
+        CHECK(second.reason_of("good@a1.test", restarted_after(0ms)) == "accepted");
+        CHECK(records.begin()->second.learnt == start.wall);  // written as learnt now
+    }
+    one_run third(records);
+    CHECK(third.reason_of("good@a1.test", restarted_after(25h)) == "stale accepted");
+    one_run fourth(records);
+    const moment far{steady_clock::time_point{1min}, wall_time{250000000000000ms}};
+    CHECK(fourth.reason_of("good@a1.test", far) == "nothing");
+    // A life that the configuration no longer gives.
+    records.begin()->second.expires = records.begin()->second.learnt + 24h * 36500;
+    one_run fifth(records);
+    CHECK(fifth.reason_of("good@a1.test", restarted_after(25h)) == "stale accepted");
+}
+
+TEST_CASE("A record of another recipient is not taken") {
+    kept_records records;
+    one_run run(records);
+    run.store("good@a1.test", accepted, start);
+    records.begin()->second.recipient = "evil@a1.test";
+    one_run second(records);
+    CHECK(second.reason_of("good@a1.test", restarted_after(1s)) == "nothing");
+}
+
+TEST_CASE("What is forgotten is forgotten on disk, and what is declared survives a restart") {
+    kept_records records;
+    one_run run(records);
+    run.store("u@a1.test", unknown, start);
+    run.store("v@a1.test", accepted, start);
+    run.store("w@b1.test", accepted, start);
+    CHECK(run.all.forget(smtpclient::mailbox::parse("u@A1.test").value()) == 1);
+    CHECK(run.reason_of("u@a1.test", start) == "nothing");
+    CHECK(run.all.forget_domain("a1.test") == 1);
+    CHECK(run.reason_of("v@a1.test", start) == "nothing");
+    CHECK(records.size() == 1);
+    run.store("n@a1.test", unknown, start);
+    run.all.declare(smtpclient::mailbox::parse("n@a1.test").value(), start);
+    CHECK(run.reason_of("n@a1.test", start) == "accepted");
+    CHECK(run.all.show(smtpclient::mailbox::parse("n@a1.test").value()).size() == 1);
+    one_run second(records);
+    CHECK(second.reason_of("n@a1.test", restarted_after(1h)) == "accepted");
+    CHECK(second.reason_of("u@a1.test", restarted_after(1h)) == "nothing");
+}
+
+TEST_CASE("The store of the configuration is the one that is made") {
+    cache_settings s;
+    s.store = "memory";
+    CHECK(dynamic_cast<milter::verdicts::no_store*>(milter::verdicts::make_store(s).get()));
+}

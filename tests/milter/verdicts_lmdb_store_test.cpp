@@ -1,0 +1,317 @@
+#include "milter/verdicts/lmdb_store.h"
+
+#include <doctest/doctest.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "scratch_folder.h"
+#include "stored_verdicts.h"
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+using namespace callforward;
+using namespace std::chrono_literals;
+using milter::verdicts::lmdb_options;
+using milter::verdicts::lmdb_store;
+using tests::is_record_of;
+using tests::key_of_number;
+using tests::record_of_number;
+using tests::scratch_folder;
+
+namespace {
+
+struct said {
+    std::mutex mutex;
+    std::vector<std::string> lines;
+
+    std::size_t count() {
+        const std::lock_guard lock(mutex);
+        return lines.size();
+    }
+};
+
+lmdb_options options_in(const std::string& directory, const std::shared_ptr<said>& log) {
+    lmdb_options o;
+    o.directory = directory;
+    o.map_size = std::size_t{64} << 20U;
+    o.group_delay = 5ms;
+    o.open_within = 20s;
+    o.say = [log](milter::log_level, std::string_view what, milter::log_fields) {
+        const std::lock_guard lock(log->mutex);
+        log->lines.emplace_back(what);
+    };
+    return o;
+}
+
+void put(lmdb_store& s, std::uint64_t n) {
+    s.put(key_of_number(n), record_of_number(n));
+}
+
+bool has(lmdb_store& s, std::uint64_t n) {
+    const auto found = s.find(key_of_number(n));
+    if (found) CHECK(is_record_of(n, *found));
+    return found.has_value();
+}
+
+template <class Condition>
+bool comes_true(Condition condition) {
+    for (int i = 0; i < 4000; ++i) {
+        if (condition()) return true;
+        std::this_thread::sleep_for(5ms);
+    }
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("What is put is found at once, and after the store was closed") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    const auto directory = folder.path() + "/made/here";
+    milter::verdicts::hash_seed seed;
+    {
+        lmdb_store s(options_in(directory, log));
+        REQUIRE(s.is_open());
+        seed = s.seed();
+        CHECK_FALSE(has(s, 1));
+        for (std::uint64_t n = 0; n < 3000; ++n) {
+            put(s, n);
+            CHECK(has(s, n));
+        }
+        s.erase(key_of_number(7));
+        CHECK_FALSE(has(s, 7));
+        CHECK(s.flush(20s));
+        CHECK(s.size() == 2999);
+        put(s, 5000);
+    }
+    lmdb_store s(options_in(directory, log));
+    CHECK(s.seed() == seed);
+    CHECK(s.size() == 3000);
+    for (std::uint64_t n = 0; n < 3000; ++n) CHECK(has(s, n) == (n != 7));
+    CHECK(has(s, 5000));
+    CHECK(log->lines.empty());
+    struct stat about {};
+    REQUIRE(::stat(directory.c_str(), &about) == 0);
+    CHECK((about.st_mode & 0777) == 0750);
+}
+
+TEST_CASE("An address or a domain is forgotten, queued or written, and can be known again") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    lmdb_store s(options_in(folder.path(), log));
+    for (std::uint64_t n = 0; n < 100; ++n) put(s, n);
+    CHECK(s.flush(20s));
+    for (std::uint64_t n = 100; n < 200; ++n) put(s, n);
+    s.forget_address(3);
+    s.forget_domain(5);
+    CHECK_FALSE(has(s, 3));
+    CHECK_FALSE(has(s, 15));
+    CHECK_FALSE(has(s, 105));
+    CHECK(has(s, 4));
+    put(s, 25);
+    CHECK(has(s, 25));
+    CHECK(s.flush(20s));
+    CHECK_FALSE(has(s, 3));
+    CHECK_FALSE(has(s, 15));
+    CHECK(has(s, 25));
+    CHECK(s.size() == 200 - 1 - 20 + 1);
+}
+
+TEST_CASE("What has expired is swept, a deliverable later than others") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    lmdb_store s(options_in(folder.path(), log));
+    const auto now = tests::wall_now();
+    for (std::uint64_t n = 0; n < 30; ++n) s.put(key_of_number(n), record_of_number(n, now - 4h));
+    for (std::uint64_t n = 30; n < 60; ++n) {
+        s.put(key_of_number(n), record_of_number(n, now - std::chrono::hours(24 * 8)));
+    }
+    for (std::uint64_t n = 60; n < 90; ++n) put(s, n);
+    CHECK(s.flush(20s));
+    s.sweep_now();
+    CHECK(comes_true([&] { return s.size() == 20 + 30; }));
+    CHECK_FALSE(has(s, 0));
+    CHECK(has(s, 1));
+    CHECK_FALSE(has(s, 31));
+    CHECK(has(s, 60));
+}
+
+TEST_CASE("A full store drops what is oldest, says so once, and goes on") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    auto options = options_in(folder.path(), log);
+    options.map_size = std::size_t{2} << 20U;
+    options.group_size = 200;
+    lmdb_store s(options);
+    const auto begin = tests::wall_now() - 10min;
+    for (std::uint64_t n = 0; n < 40000; ++n) {
+        s.put(key_of_number(n), record_of_number(n, begin + std::chrono::milliseconds(n)));
+        if (n % 200 == 199) CHECK(s.flush(20s));
+    }
+    CHECK(log->lines.size() == 1);
+    CHECK(s.is_open());
+    CHECK(s.size() > 2000);
+    CHECK(s.size() < 20000);
+    for (std::uint64_t n = 39800; n < 40000; ++n) CHECK(has(s, n));
+    CHECK_FALSE(has(s, 0));
+}
+
+TEST_CASE("A directory that cannot be used is said once, and tried again") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    const auto directory = folder.path() + "/in/the/way";
+    folder.write("in", "a file");
+    auto options = options_in(directory, log);
+    options.try_again = 10ms;
+    lmdb_store s(options);
+    CHECK_FALSE(s.is_open());
+    put(s, 1);
+    CHECK_FALSE(s.flush(50ms));
+    CHECK(log->count() == 1);
+    std::filesystem::remove(folder.path() + "/in");
+    CHECK(comes_true([&] { return s.is_open(); }));
+    CHECK(s.flush(20s));
+    CHECK(has(s, 1));
+    CHECK(log->count() == 2);
+    CHECK(log->lines.back().find("again") != std::string::npos);
+}
+
+TEST_CASE("A database that comes late brings its own seed") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    milter::verdicts::hash_seed seed;
+    {
+        lmdb_store s(options_in(folder.path() + "/a", log));
+        seed = s.seed();
+        put(s, 1);
+    }
+    folder.write("b", "a file");
+    auto options = options_in(folder.path() + "/b", log);
+    options.try_again = 10ms;
+    lmdb_store s(options);
+    CHECK_FALSE(s.seed() == seed);
+    std::filesystem::remove(folder.path() + "/b");
+    std::filesystem::rename(folder.path() + "/a", folder.path() + "/b");
+    CHECK(comes_true([&] { return s.is_open(); }));
+    CHECK(s.seed() == seed);
+    CHECK(has(s, 1));
+}
+
+TEST_CASE("A full disk, and one that cannot be written, cost nothing but the store") {
+    if (::geteuid() != 0) return;
+    const scratch_folder folder;
+    if (::mount("none", folder.path().c_str(), "tmpfs", 0, "size=4m") != 0) return;
+    const auto log = std::make_shared<said>();
+    auto options = options_in(folder.path() + "/cache", log);
+    options.try_again = 20ms;
+    {
+        lmdb_store s(options);
+        REQUIRE(s.is_open());
+        put(s, 1);
+        CHECK(s.flush(20s));
+        const auto filler = folder.path() + "/filler";
+        std::ofstream(filler) << std::string(4 << 20, 'x');
+        for (std::uint64_t n = 2; n < 3000; ++n) put(s, n);
+        CHECK_FALSE(s.flush(20s));
+        CHECK(has(s, 1));
+        CHECK(has(s, 2999));  // in the queue
+        CHECK(log->count() == 1);
+        std::filesystem::remove(filler);
+        CHECK(comes_true([&] { return log->count() == 2; }));
+        for (std::uint64_t n = 10000; n < 10010; ++n) put(s, n);
+        CHECK(s.flush(20s));
+        CHECK(has(s, 10009));
+    }
+    REQUIRE(::mount("none", folder.path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
+    {
+        lmdb_store s(options);
+        CHECK_FALSE(s.is_open());
+        put(s, 1);
+        CHECK_FALSE(s.flush(50ms));
+        CHECK(log->count() == 3);
+    }
+    CHECK(::umount(folder.path().c_str()) == 0);
+}
+
+TEST_CASE("A large store is ready to answer in a second") {
+    const char* const asked = std::getenv("CALLFORWARD_ENTRIES");
+    const std::uint64_t count = asked != nullptr ? std::strtoull(asked, nullptr, 10) : 20000;
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    auto options = options_in(folder.path(), log);
+    options.map_size = std::size_t{1} << 30U;
+    {
+        lmdb_store s(options);
+        for (std::uint64_t n = 0; n < count; ++n) {
+            put(s, n);
+            if (n % 20000 == 19999) CHECK(s.flush(60s));
+        }
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    lmdb_store s(options);
+    CHECK(has(s, 1));
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    CHECK(s.size() == count);
+    MESSAGE(count << " records, " << std::filesystem::file_size(folder.path() + "/data.mdb")
+                  << " bytes: ready in " << took.count() << " s");
+    CHECK(took < 1s);
+}
+
+TEST_CASE("Another process may read and write at the same time") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    { const lmdb_store first(options_in(folder.path(), log)); }
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        int code = 1;
+        {
+            lmdb_store s(options_in(folder.path(), log));
+            for (std::uint64_t n = 0; n < 2000; ++n) put(s, n);
+            if (s.flush(20s) && has(s, 1999)) code = 0;
+        }
+        ::_exit(code);
+    }
+    lmdb_store s(options_in(folder.path(), log));
+    for (std::uint64_t n = 5000; n < 6000; ++n) put(s, n);
+    CHECK(s.flush(20s));
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    for (std::uint64_t n = 0; n < 2000; ++n) CHECK(has(s, n));
+    for (std::uint64_t n = 5000; n < 6000; ++n) CHECK(has(s, n));
+}
+
+TEST_CASE("Many threads find and put, forget and flush at once") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    auto options = options_in(folder.path(), log);
+    options.group_delay = 1ms;
+    options.group_size = 50;
+    options.between_sweeps = 3ms;
+    lmdb_store s(options);
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            for (std::uint64_t i = 0; i < 1000; ++i) {
+                const std::uint64_t n = (i * 7 + static_cast<std::uint64_t>(t)) % 300;
+                const auto found = s.find(key_of_number(n));
+                if (found && !is_record_of(n, *found)) ++wrong;
+                s.put(key_of_number(n), record_of_number(n));
+                if (i % 100 == 0) s.forget_domain(static_cast<std::uint32_t>(n % 10));
+                if (i % 250 == 0) static_cast<void>(s.flush(1s));
+            }
+        });
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(wrong == 0);
+    CHECK(log->lines.empty());
+}
