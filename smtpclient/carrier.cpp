@@ -15,6 +15,7 @@ using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr auto patience_for_goodbye = 2s;
+constexpr auto patience_for_reset = 250ms;
 constexpr auto far_away = std::chrono::hours(24);
 
 bool wants_less(const reply& r) {
@@ -47,17 +48,23 @@ carrier::carrier(std::unique_ptr<connection> c,
 
 void carrier::start(observer o) {
     observer_ = std::move(o);
-    auto reader = read();
+    auto reader = read(shared_from_this());
     asio::co_spawn(connection_->executor(), std::move(reader), asio::detached);
 }
 
-bool carrier::has_room(std::size_t window) const {
+bool carrier::has_room_for(const errand& e, std::size_t window) const {
     if (over_ || retiring_) return false;
+    if (e.asked_again) return submitted_ == 0;
     if (!reused_ && submitted_ > 0) return false;
     if (limits_.recipients_per_session != 0 && submitted_ >= limits_.recipients_per_session) {
         return false;
     }
     return in_flight_.size() < (offered_.pipelining && reused_ ? window : 1);
+}
+
+bool carrier::is_all_but_idle() const {
+    return !over_ && !retiring_ && in_flight_.size() == 1 && in_flight_.front().settled &&
+           clock::now() - head_since_ < patience_for_reset;
 }
 
 steady_time carrier::next_reply_by() const {
@@ -68,20 +75,24 @@ steady_time carrier::next_reply_by() const {
 void carrier::submit(std::shared_ptr<errand> e) {
     ++submitted_;
     flight f;
-    f.dialogue = std::make_unique<transaction>(e->asked, offered_, reused_);
+    f.resets = reused_ && !e->asked_again;
+    f.dialogue = std::make_unique<transaction>(e->asked, offered_, f.resets);
     f.whose = std::move(e);
     f.sent = clock::now();
     const step first = f.dialogue->start();
     if (const auto* impossible = std::get_if<conclusion>(&first)) {
+        // Nothing was said: who submits goes on, and this session is as it was.
         answer(f, *impossible);
-        rest();
+        --submitted_;
         return;
     }
+    if (!f.resets) retiring_ = true;
     if (in_flight_.empty()) head_since_ = f.sent;
     in_flight_.push_back(std::move(f));
     if (in_flight_.size() == 1) {
         // A reply that came before its command answers something else.
         if (connection_->has_unread()) {
+            in_flight_.front().unsent = true;
             end(unsolicited_reply());
             return;
         }
@@ -94,12 +105,11 @@ void carrier::queue_bytes(const std::string& bytes) {
     unsent_ += bytes;
     if (writing_) return;
     writing_ = true;
-    auto writer = write();
+    auto writer = write(shared_from_this());
     asio::co_spawn(connection_->executor(), std::move(writer), asio::detached);
 }
 
-asio::awaitable<void> carrier::write() {
-    const auto self = shared_from_this();
+asio::awaitable<void> carrier::write([[maybe_unused]] std::shared_ptr<carrier> self) {
     while (!unsent_.empty() && !over_) {
         std::string bytes = std::move(unsent_);
         unsent_.clear();
@@ -113,8 +123,7 @@ asio::awaitable<void> carrier::write() {
     writing_ = false;
 }
 
-asio::awaitable<void> carrier::read() {
-    const auto self = shared_from_this();
+asio::awaitable<void> carrier::read([[maybe_unused]] std::shared_ptr<carrier> self) {
     while (!over_) {
         const auto by = next_reply_by();
         auto answer = co_await connection_->read_reply(by);
@@ -175,7 +184,9 @@ void carrier::land(const conclusion& c) {
     rest();
 }
 
+// Without pipelining called twice: the reply to RSET comes after the verdict.
 void carrier::answer(flight& f, const conclusion& c) {
+    if (std::exchange(f.settled, true)) return;
     if (c.reply && wants_less(*c.reply) && observer_.throttled) observer_.throttled();
     if (c.reply && c.reply->status_class() == 5) ++refused_;
     const bool about_session =
@@ -205,7 +216,6 @@ void carrier::rest() {
     if (limits_.recipients_per_session != 0 && submitted_ >= limits_.recipients_per_session) {
         retiring_ = true;
     }
-    if (!reused_) retiring_ = true;
     if (retiring_) {
         retire();
     } else if (observer_.has_room) {
@@ -248,19 +258,23 @@ void carrier::end(const io_failure& why) {
     over_ = true;
     connection_->close();
     std::vector<std::shared_ptr<errand>> unanswered;
+    const bool alone = in_flight_.size() == 1;
+    if (!alone && !in_flight_.empty() && observer_.broke) observer_.broke(in_flight_.size());
     bool is_head = true;
     for (auto& f : in_flight_) {
         const bool head = std::exchange(is_head, false);
-        if (f.whose->is_over() || f.elsewhere) continue;
+        if (f.settled || f.whose->is_over() || f.elsewhere) continue;
         const auto& known = f.dialogue->result();
-        if (known && why.reason != reason::protocol_error) {
+        // 421 to the first: this host wants nobody now.
+        const bool unwelcome = known && answered_ == 0 && known->reply && known->reply->code == 421;
+        if (known && (unwelcome || !f.resets) && why.reason != reason::protocol_error) {
             answer(f, *known);
             continue;
         }
-        // The one whose turn it was may be why the session broke; once it may be asked again, on a
-        // new one.
-        const bool blamed =
-            head && (why.reason == reason::timed_out || answered_ == 0 || f.whose->asked_again);
+        // The one whose turn it was may be why the session broke, or those that were sent behind it
+        // or came before.
+        const bool certain = !f.resets || (!known && !f.unsent && answered_ == 0 && alone);
+        const bool blamed = head && (certain || (!known && why.reason == reason::timed_out));
         if (blamed) {
             answer(f, failed_at(f.dialogue->at(), why));
             continue;

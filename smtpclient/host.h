@@ -52,6 +52,7 @@ public:
     [[nodiscard]] const std::string& key() const { return how_.key; }
     // No session, nobody waiting, no penalty.
     [[nodiscard]] bool is_forgettable() const;
+    [[nodiscard]] bool has_nothing_to_do() const;  // the same, whatever its penalty
     // Sessions say goodbye; nothing is asked any more.
     void close();
 
@@ -65,7 +66,9 @@ private:
                                                        tls_level level);
     asio::awaitable<void> watch(std::shared_ptr<host> self);
     void dispatch();
+    [[nodiscard]] std::shared_ptr<carrier> session_for(const errand& e) const;
     void open_more();
+    void make_way();
     void take(std::unique_ptr<connection> c, const opened& session, const endpoint& e);
     void put_back(std::vector<std::shared_ptr<errand>> back);
     void fail(const host_answer& a);
@@ -73,6 +76,7 @@ private:
     void note_pace(std::chrono::nanoseconds latency, std::optional<std::chrono::nanoseconds> gap);
     [[nodiscard]] std::size_t window() const;
     [[nodiscard]] steady_time stalled_since() const;
+    [[nodiscard]] std::size_t waiting_alone() const;
     [[nodiscard]] std::optional<host_answer> penalty();
     [[nodiscard]] host_answer too_late() const;
     [[nodiscard]] verdict at(const endpoint& e) const;
@@ -98,8 +102,9 @@ private:
 
     std::size_t most_sessions_;
     steady_time shrunk_at_;
-    double latency_ = 0;  // smoothed seconds to an answer that waited for no other
-    double gap_ = 0;      // smoothed seconds between answers that came one after another
+    double latency_ = 0;     // smoothed seconds to an answer that waited for no other
+    double most_in_flight_;  // in one session; less where sessions break
+    double gap_ = 0;         // smoothed seconds between answers that came one after another
 
     bool ailing_ = false;  // the last opening failed with no session left
     steady_time penalty_ends_;
