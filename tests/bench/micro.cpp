@@ -25,7 +25,8 @@ smtpclient::question question_about(const std::string& address) {
     smtpclient::question q;
     q.sender = "sender@bench.example";
     q.recipient = *smtpclient::mailbox::parse(address);
-    q.to.hops.push_back(*smtpclient::next_hop::parse("[127.0.3.1]:25"));
+    std::string error;
+    q.to.hops.push_back(*smtpclient::parse_next_hop("[127.0.3.1]:25", error));
     return q;
 }
 

@@ -34,7 +34,7 @@ def codes(group):
 
 
 HEAD = ("| system | clients | verdicts/s | p50 ms | p99 ms | max ms | replies | CPU s/1000 | system busy "
-        "| load, hop busy | probes | connections | at once (a host) | recipients each (least) | MiB |\n"
+        "| load, hop, others busy | probes | connections | at once (a host) | recipients each (least) | MiB |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 
 
@@ -44,7 +44,8 @@ def rows(letter, cell):
         first = not lines
         hop = cell["hop"]
         tail = [f"{cell['cpu_per_1000']:.3f}", f"{100 * cell['cpu_busy']:.0f} %",
-                f"{100 * cell['load_busy']:.0f}, {100 * cell['hop_busy']:.0f} %",
+                f"{100 * cell['load_busy']:.0f}, {100 * cell['hop_busy']:.0f}, "
+                f"{100 * cell['others_busy']:.0f} %",
                 f"{hop['recipients']:.0f}", f"{hop['connections']:.0f}",
                 f"{hop['max_concurrent']:.0f} ({hop['max_concurrent_host']:.0f})",
                 f"{hop['recipients_per_connection_avg']:.1f} "

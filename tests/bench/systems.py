@@ -4,8 +4,10 @@ A system has start() and stop() around one run, cpu() in seconds and memory() in
 processes, and load(), the arguments that point bench-load at it. Postfix is started once for all.
 """
 
+import collections
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -38,6 +40,7 @@ smtpd_soft_error_limit = 1000000
 smtpd_hard_error_limit = 1000000
 unverified_recipient_reject_code = 550
 smtp_tls_security_level = may
+in_flow_delay = 0
 """
 
 POSTFIX_SERVICES = """\
@@ -88,6 +91,36 @@ def _kib(text, key):
     return 0
 
 
+def machine_cpu():
+    """CPU seconds that all of the machine has spent busy, stolen ones included."""
+    fields = [int(field) for field in _read("/proc/stat").split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / TICKS
+
+
+class Profile:
+    """perf record of a process while it lives; stop() appends what cost most to a file."""
+
+    def __init__(self, box, pid, path, title):
+        self._data, self._path, self._title = box.path("perf.data"), path, title
+        self._process = subprocess.Popen(
+            ["perf", "record", "-q", "-F", "2000", "-e", "cpu-clock", "-g", "-o", self._data, "-p",
+             str(pid)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+
+    def stop(self):
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait()
+        with open(self._path, "a", encoding="utf-8") as out:
+            for title, options in (("functions", ["--no-children", "-g", "none"]),
+                                   ("with what they call", ["--children", "-g", "none"])):
+                done = subprocess.run(["perf", "report", "--stdio", "-i", self._data,
+                                       "--percent-limit", "0.6", *options],
+                                      capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                lines = [line[:160] for line in done.stdout.splitlines()
+                         if line and not line.startswith("#")]
+                out.write(f"== {self._title}: {title}\n" + "\n".join(lines[:70]) + "\n\n")
+
+
 class Process:
     """A child on one core that says "ready"; its stderr goes to a file, which tells when it fails."""
 
@@ -135,12 +168,12 @@ class Process:
 class Bench:
     """The sandbox, the programs and Postfix, shared by all runs."""
 
-    def __init__(self, box, daemon, programs, overrides, wants_postfix):
+    def __init__(self, box, daemon, programs, overrides, wants_postfix, profile=None):
         self.box, self.daemon, self.programs, self.overrides = box, daemon, programs, overrides
-        self.port = free_port()
+        self.port, self.profile = free_port(), profile
         self.certificate = None
         self.milters = {name: f"unix:{box.path(name + '.sock')}" for name in ("a", "c")}
-        self.ports, self._master = {}, 0
+        self.ports, self._master, self.postfix = {}, 0, None
         if wants_postfix:
             self._start_postfix()
 
@@ -148,7 +181,7 @@ class Bench:
         return os.path.join(self.programs, name)
 
     def _start_postfix(self):
-        postfix = BenchPostfix(self.box)
+        self.postfix = postfix = BenchPostfix(self.box)
         for number in range(DOMAINS):
             address = f"127.0.{3 + number // 250}.{1 + number % 250}"
             postfix.route(f"d{number}.bench.test", address, self.port)
@@ -175,7 +208,7 @@ class Bench:
         return sum(_kib(_read(f"/proc/{pid}/smaps_rollup"), "Pss")
                    for pid in [self._master] + children_of(self._master)) / 1024
 
-    def start_daemon(self, socket, store="memory", level="info"):
+    def start_daemon(self, socket, store="memory"):
         path = self.box.write("callforward.toml", DAEMON.format(socket=socket, store=store))
         command = [self.daemon, "--config", path]
         for override in self.overrides:
@@ -218,8 +251,18 @@ class Bench:
 class BenchPostfix(Postfix):
     extra = ""
 
+    def complaints(self):
+        """Its warnings, process numbers and times removed, the most frequent first."""
+        found = re.findall(r"postfix/(\S+)\[\d+\]: (?:warning|fatal|error): (.*)", self.log())
+        return collections.Counter(f"{who}: {what[:150]}" for who, what in found).most_common(5)
+
     def _write(self, name, text):
-        super()._write(name, text + self.extra if name == "master.cf" else text)
+        if name == "master.cf":
+            text += self.extra
+        if name == "main.cf":  # the last of two lines for one key wins, without a warning
+            lines = {line.partition("=")[0].strip(): line for line in text.splitlines()}
+            text = "\n".join(lines.values()) + "\n"
+        super()._write(name, text)
 
 
 class System:
@@ -227,6 +270,12 @@ class System:
 
     def __init__(self, bench, letter, store="memory"):
         self.bench, self.letter, self.store, self.process = bench, letter, store, None
+        self._profile = None
+
+    def profile(self, title):
+        """From now on, if it was asked for."""
+        if self.bench.profile and self.process:
+            self._profile = Profile(self.bench.box, self.process.pid, self.bench.profile, title)
 
     def start(self):
         bench = self.bench
@@ -237,6 +286,8 @@ class System:
             self.process = Process(bench.box, "noop", command, SYSTEM_CPU)
 
     def stop(self):
+        if self._profile:
+            self._profile.stop()
         if self.process:
             self.process.stop()
 
