@@ -103,7 +103,8 @@ class Profile:
     def __init__(self, box, pid, path, title):
         self._data, self._path, self._title = box.path("perf.data"), path, title
         self._process = subprocess.Popen(
-            ["perf", "record", "-q", "-F", "2000", "-e", "cpu-clock", "-g", "-o", self._data, "-p",
+            ["perf", "record", "-q", "-F", "1999", "-e", "cpu-clock", "--call-graph",
+             "dwarf,8192", "-o", self._data, "-p",
              str(pid)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
 
@@ -114,11 +115,13 @@ class Profile:
             for title, options in (("functions", ["--no-children", "-g", "none"]),
                                    ("with what they call", ["--children", "-g", "none"])):
                 done = subprocess.run(["perf", "report", "--stdio", "-i", self._data,
-                                       "--percent-limit", "0.6", *options],
+                                       "--no-inline", "--percent-limit", "0.3", *options],
                                       capture_output=True, text=True, stdin=subprocess.DEVNULL)
-                lines = [line[:160] for line in done.stdout.splitlines()
-                         if line and not line.startswith("#")]
-                out.write(f"== {self._title}: {title}\n" + "\n".join(lines[:70]) + "\n\n")
+                # What calls the kernel says more than what is called inside it.
+                lines = [line[:200] for line in done.stdout.splitlines()
+                         if line and line[0] != "#" and not ("--children" in options
+                                                             and ("[k]" in line or " 0x" in line))]
+                out.write(f"== {self._title}: {title}\n" + "\n".join(lines[:120]) + "\n\n")
 
 
 class Process:
