@@ -3,7 +3,6 @@
 #include "milter/listening_socket.h"
 #include "milter/log.h"
 
-#include <grp.h>
 #include <libmilter/mfapi.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,12 +77,16 @@ sfsistat give(SMFICTX* ctx, const decision& d) {
 template <class Callback>
 sfsistat guarded(Callback callback) noexcept {
     try {
-        return callback();
-    } catch (const std::exception& e) {
-        log::say(
-            log_level::error, "internal error; answered with a tempfail", {{"what", e.what()}});
+        try {
+            return callback();
+        } catch (const std::exception& e) {
+            log::say(
+                log_level::error, "internal error; answered with a tempfail", {{"what", e.what()}});
+        } catch (...) {
+            log::say(log_level::error, "internal error; answered with a tempfail");
+        }
     } catch (...) {
-        log::say(log_level::error, "internal error; answered with a tempfail");
+        // Without memory not even that could be logged.
     }
     return SMFIS_TEMPFAIL;
 }
@@ -144,6 +147,7 @@ public:
     static sfsistat rcpt(SMFICTX* ctx, char** arguments) {
         ++the_door->busy_;
         const sfsistat status = guarded([&]() -> sfsistat {
+            if (the_door->closing_) return give(ctx, shutting_down());
             const envelope e = copy(ctx, arguments);
             const keep_waiting wait = [ctx] { return smfi_progress(ctx) == MI_SUCCESS; };
             return give(ctx, the_door->handler_(e, wait));
@@ -196,6 +200,7 @@ door::~door() {
 
 void door::open(const milter_settings& settings) {
     socket_path_ = unix_socket_path(settings.socket);
+    const auto group = group_named(settings.socket_group);
     make_room_for(settings.socket);
 
     std::string name = "callforward";
@@ -217,13 +222,13 @@ void door::open(const milter_settings& settings) {
     umask(before);
     if (!listening) {
         throw std::runtime_error("cannot listen on " + settings.socket +
-                                 ": libmilter's reason is in the system log, facility mail");
+                                 ": libmilter's reason is in the system log");
     }
-    if (!socket_path_.empty()) give_to_group(socket_path_, settings.socket_group);
+    if (!socket_path_.empty() && group) give_to_group(socket_path_, *group);
 }
 
-bool door::run() {
-    return smfi_main() == MI_SUCCESS;
+void door::run() {
+    smfi_main();
 }
 
 void door::wait_until_idle(std::chrono::milliseconds at_most) const {

@@ -35,9 +35,10 @@ public:
     // unix socket is replaced, one that somebody answers at, or anything that is no socket, is left
     // alone.
     void open(const milter_settings& settings);
-    // Serves until libmilter gives up; the process' signals are signals.h's. True when it ended in
-    // order.
-    [[nodiscard]] bool run();
+    // Serves until libmilter gives up; the process' signals are signals.h's.
+    void run();
+    // From now on a new RCPT is put off without being looked at. Thread: any.
+    void refuse_new() { closing_ = true; }
     // Waits until no RCPT is being answered, at most so long. Thread: any.
     void wait_until_idle(std::chrono::milliseconds at_most) const;
     // Removes the unix socket, if that is what open() made.
@@ -47,7 +48,8 @@ private:
     class callbacks;
     recipient_handler handler_;
     std::string socket_path_;
-    mutable std::atomic<int> busy_{0};
+    std::atomic<int> busy_{0};
+    std::atomic<bool> closing_{false};
 };
 
 }  // namespace callforward::milter

@@ -1,6 +1,8 @@
 #include "milter/engine.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <thread>
 
 namespace callforward::milter {
@@ -28,6 +30,22 @@ dns::resolver_options resolver_of(const settings& s) {
     options.servers = s.dns.servers;
     options.timeout = s.dns.timeout;
     return options;
+}
+
+// Of a reply only so much is kept for the cache, where a hostile next hop's 64 KiB would stay for
+// each recipient: more than any reply to a client or any log line shows.
+void shorten(smtpclient::reply& reply) {
+    constexpr std::size_t longest = 2048;
+    std::size_t size = 0;
+    std::size_t lines = 0;
+    for (std::string& line : reply.lines) {
+        if (lines > 0 && size >= longest) break;
+        ++lines;
+        if (size + line.size() > longest) line = line.substr(0, longest - size);
+        size += line.size() + 1;
+    }
+    reply.lines.resize(lines);
+    reply.lines.shrink_to_fit();
 }
 
 smtpclient::verdict overloaded() {
@@ -95,7 +113,14 @@ answer engine::join(const smtpclient::question& q,
     const std::string under(name);
     const auto ticket = under_way_.join(under);
     if (!ticket.answer) return {std::make_shared<smtpclient::verdict>(overloaded()), source::none};
-    if (ticket.is_first) start(q, key, under);
+    if (ticket.is_first) {
+        // The one before us may have been answered since we looked.
+        if (auto known = known_.find(key, clock::now())) {
+            under_way_.answer(under, known->verdict);
+            return {known->verdict, source::cache};
+        }
+        start(q, key, under);
+    }
     auto v = wait(*ticket.answer, p);
     return {std::move(v), ticket.is_first ? source::probe : source::shared};
 }
@@ -108,13 +133,22 @@ void engine::start(const smtpclient::question& q,
     const std::string destination =
         q.to.recipient_mx && q.recipient.domain() ? q.recipient.domain()->name() : q.to.text();
     auto& owner = *shards_[std::hash<std::string>{}(destination) % shards_.size()];
-    owner.ask(q, [this, key, name](smtpclient::verdict v) {
-        auto shared = std::make_shared<const smtpclient::verdict>(std::move(v));
-        // Known before it is no longer under way: who asks in between must not ask the next hop
-        // again.
-        known_.store(key, shared, clock::now());
-        under_way_.answer(name, shared);
-    });
+    // What is entered as under way has to be answered, or nobody could ask for it again.
+    try {
+        owner.ask(q, [this, key, name](smtpclient::verdict v) {
+            if (v.reply) shorten(*v.reply);
+            auto shared = std::make_shared<const smtpclient::verdict>(std::move(v));
+            // Known before it is no longer under way: who asks in between must not ask the next
+            // hop again.
+            try {
+                known_.store(key, shared, clock::now());
+            } catch (const std::bad_alloc&) {  // then it is not known the next time
+            }
+            under_way_.answer(name, shared);
+        });
+    } catch (const std::exception&) {
+        under_way_.answer(name, std::make_shared<smtpclient::verdict>(overloaded()));
+    }
 }
 
 }  // namespace callforward::milter

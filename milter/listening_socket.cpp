@@ -1,5 +1,7 @@
 #include "milter/listening_socket.h"
 
+#include "milter/config.h"
+
 #include <grp.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -39,23 +41,36 @@ private:
     int number_;
 };
 
+// Binds for a moment, for the sake of the error message.
+void try_path(const std::string& socket, const sockaddr_un& address) {
+    const descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+    if (bind(probe.get(), generic, sizeof address) != 0) {
+        const std::string hint = errno == ENOENT ? "; its folder has to be made first" : "";
+        cannot_listen(socket, reason_of(errno) + hint);
+    }
+    unlink(address.sun_path);
+}
+
 void make_room_for_path(const std::string& socket, const std::string& path) {
     sockaddr_un address{};
     if (path.size() >= sizeof address.sun_path) cannot_listen(socket, "the path is too long");
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
     struct stat there {};
     if (lstat(path.c_str(), &there) != 0) {
-        if (errno == ENOENT) return;
-        cannot_listen(socket, reason_of(errno));
+        if (errno != ENOENT) cannot_listen(socket, reason_of(errno));
+        try_path(socket, address);
+        return;
     }
     if (!S_ISSOCK(there.st_mode)) {
         cannot_listen(socket,
                       "something is there that is no socket; move it away or choose another path");
     }
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    const descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    // Non-blocking: a listener whose queue is full would let us wait for ever, and says EAGAIN now.
+    const descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
-    if (connect(probe.get(), generic, sizeof address) == 0) {
+    if (connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN) {
         cannot_listen(socket, "another process is listening there; stop it first");
     }
     if (errno != ECONNREFUSED) cannot_listen(socket, reason_of(errno));
@@ -79,9 +94,10 @@ void make_room_for_address(const std::string& socket, int family, const std::str
     if (result != 0) cannot_listen(socket, gai_strerror(result));
     const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(list, freeaddrinfo);
     const descriptor probe(::socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (probe.get() < 0) cannot_listen(socket, reason_of(errno));
     const int yes = 1;
     setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (probe.get() < 0 || bind(probe.get(), list->ai_addr, list->ai_addrlen) != 0) {
+    if (bind(probe.get(), list->ai_addr, list->ai_addrlen) != 0) {
         const std::string hint = errno == EADDRINUSE ? "; another process is listening there" : "";
         cannot_listen(socket, reason_of(errno) + hint);
     }
@@ -107,16 +123,21 @@ void make_room_for(const std::string& socket) {
     }
 }
 
-void give_to_group(const std::string& path, const std::string& group) {
-    if (group.empty()) return;
-    const struct group* const entry = getgrnam(group.c_str());  // start-up: one thread
+std::optional<gid_t> group_named(const std::string& name) {
+    if (name.empty()) return std::nullopt;
+    const struct group* const entry = getgrnam(name.c_str());  // start-up: one thread
     if (entry == nullptr) {
-        throw std::runtime_error("[milter] socket_group: there is no group \"" + group + '"');
+        throw config_error("[milter] socket_group: there is no group \"" + name + '"');
     }
-    if (chown(path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0) {
-        throw std::runtime_error("cannot give " + path + " to group " + group + ": " +
-                                 reason_of(errno));
-    }
+    return entry->gr_gid;
+}
+
+void give_to_group(const std::string& path, gid_t group) {
+    if (chown(path.c_str(), static_cast<uid_t>(-1), group) == 0) return;
+    const int error = errno;
+    unlink(path.c_str());  // nobody shall find a socket that he may not use
+    throw std::runtime_error("cannot give " + path +
+                             " to the group of [milter] socket_group: " + reason_of(error));
 }
 
 }  // namespace callforward::milter

@@ -2,9 +2,12 @@
 //
 // libmilter says why it can not listen only to syslog, and takes a unix socket away from a process
 // that answers there; so both are looked at first. Errors are std::runtime_error, one sentence for
-// the operator. Start-up only.
+// the operator; a group that does not exist is a config_error. Start-up only.
 #pragma once
 
+#include <sys/types.h>
+
+#include <optional>
 #include <string>
 
 namespace callforward::milter {
@@ -13,7 +16,8 @@ namespace callforward::milter {
 [[nodiscard]] std::string unix_socket_path(const std::string& socket);
 // Removes a stale unix socket; throws when the address is in use, no socket, or can not be had.
 void make_room_for(const std::string& socket);
-// Nothing when group is "".
-void give_to_group(const std::string& path, const std::string& group);
+// Nothing when name is "".
+[[nodiscard]] std::optional<gid_t> group_named(const std::string& name);
+void give_to_group(const std::string& path, gid_t group);
 
 }  // namespace callforward::milter

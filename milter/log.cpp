@@ -20,6 +20,7 @@ constexpr std::size_t queue_length = 8192;
 struct current {
     std::mutex mutex;
     std::shared_ptr<spdlog::logger> logger;  // spdlog's own way to hand out loggers
+    log_settings settings;                   // of logger
     std::atomic<log_format> format{log_format::logfmt};
 };
 
@@ -83,6 +84,7 @@ std::shared_ptr<spdlog::logger> logger() {
         log_settings to_stderr;
         to_stderr.target = log_target::standard_error;
         log.logger = make_logger(to_stderr);
+        log.settings = to_stderr;
     }
     return log.logger;
 }
@@ -90,11 +92,12 @@ std::shared_ptr<spdlog::logger> logger() {
 }  // namespace
 
 void log::open(const log_settings& settings) {
-    auto fresh = make_logger(settings);
     auto& log = the_log();
-    log.format = settings.format;
     const std::lock_guard lock(log.mutex);
-    log.logger = std::move(fresh);
+    if (log.logger && log.settings == settings) return;
+    log.logger = make_logger(settings);
+    log.settings = settings;
+    log.format = settings.format;
 }
 
 void log::say(log_level level, std::string_view message, log_fields with) {

@@ -82,6 +82,22 @@ void set_sender(smtpclient::question& q, const policy& p, const envelope& e) {
     }
 }
 
+// As the log names a sender: without brackets, but the null sender is "<>".
+std::string sender_for_log(const std::string& untrusted) {
+    const auto sender = smtpclient::parse_reverse_path(untrusted);
+    if (!sender) return untrusted;
+    return sender->empty() ? "<>" : *sender;
+}
+
+// What is no mailbox still has a domain, whose scope and policy it falls under. The empty local
+// part is on nobody's list.
+mailbox nobody_at_domain_of(std::string_view untrusted) {
+    if (untrusted.ends_with('>')) untrusted.remove_suffix(1);
+    const auto at = untrusted.rfind('@');
+    if (at == std::string_view::npos) return {};
+    return mailbox::parse("\"\"" + std::string(untrusted.substr(at))).value_or(mailbox{});
+}
+
 std::shared_ptr<const verdict> without_asking(verdict_class c, reason r, std::string why) {
     auto v = std::make_shared<verdict>();
     v->finding = {c, r};
@@ -127,6 +143,11 @@ std::chrono::milliseconds recipient_check::answer_within(const settings& s,
                                                          const mta_identity& mta) {
     if (s.milter.answer_within) return *s.milter.answer_within;
     return mta.is_postfix() ? within_of_postfix : within_of_others;
+}
+
+std::chrono::milliseconds recipient_check::longest_wait() const {
+    const auto now = current();
+    return now->all->milter.answer_within.value_or(within_of_postfix);
 }
 
 decision recipient_check::check(const envelope& e, const keep_waiting& wait) {
@@ -182,8 +203,7 @@ recipient_check::result recipient_check::examine(const snapshot& now,
     const settings& s = *now.all;
     result r;
     r.by = &s.default_policy;
-    r.from = e.mail.empty() ? "<>" : e.mail;
-    const bool has_macros = !e.rcpt_mailer.empty();
+    r.from = sender_for_log(e.mail);
     const mta_route route = route_from_macros(e, s.routing);
     // A local user's macro is only its name (Sendmail); then the client's words say more.
     const bool rewritten = route.rcpt.find('@') != std::string::npos;
@@ -193,29 +213,30 @@ recipient_check::result recipient_check::examine(const snapshot& now,
         r.known = without_asking(verdict_class::skipped, why, std::move(detail));
         return r;
     };
-    if (has_macros && route.kind == route_kind::local) return skip(reason::local, route.why);
+    // Whatever the route: Postfix' non_smtpd_milters, where nobody could be told.
+    if (e.rcpt_mailer.empty()) {
+        return skip(reason::local, "the MTA does not say where it delivers");
+    }
+    if (route.kind == route_kind::local) return skip(reason::local, route.why);
 
-    const scope_decision in = now.who.decide(e, r.recipient.value_or(mailbox{}));
+    const mailbox about = r.recipient ? *r.recipient : nobody_at_domain_of(r.rcpt);
+    r.by = &policy_for(s, about);
+    const scope_decision in = now.who.decide(e, about);
+    if (in.skip) return skip(*in.skip, in.rule);
+    if (r.by->mode == policy_mode::off) return skip(reason::off, "mode = \"off\"");
     if (!r.recipient) {
-        // An exempt client's odd address is the MTA's business.
-        if (in.skip && *in.skip == reason::exempt) return skip(reason::exempt, in.rule);
         r.known = without_asking(verdict_class::undeliverable,
                                  reason::bad_address,
                                  "not a mailbox that can be sent to another server");
         return r;
     }
-    r.by = &policy_for(s, *r.recipient);
-    if (in.skip) return skip(*in.skip, in.rule);
-    if (r.by->mode == policy_mode::off) return skip(reason::off, "mode = \"off\"");
 
     smtpclient::question q;
     switch (r.by->route) {
         case route_choice::mta:
-            if (!has_macros) return skip(reason::local, "the MTA does not say where it delivers");
-            if (route.kind == route_kind::not_understood) {
-                advise_once("route " + e.rcpt_mailer + ' ' + e.rcpt_host, route.why);
-                return skip(reason::local, route.why);
-            }
+            // Known by what is wrong with it, not by the host: that may be every client's choice.
+            if (!route.why.empty()) advise_once(route.why, route.why);
+            if (route.kind == route_kind::not_understood) return skip(reason::local, route.why);
             q.to = route.to;
             break;
         case route_choice::mx:
@@ -235,7 +256,8 @@ recipient_check::result recipient_check::examine(const snapshot& now,
 
     patience p;
     p.limit = clock::now() + answer_within(s, e.mta);
-    if (e.mta.is_postfix()) p.give_sign = wait;  // Sendmail takes a sign for an acceptance
+    // Sendmail takes a sign for an acceptance, and without a longer time nobody needs one.
+    if (e.mta.is_postfix() && s.milter.answer_within) p.give_sign = wait;
     answer a = engine_.ask(std::move(q), r.by->fingerprint, p);
     r.source = a.source;
     r.known = std::move(a.verdict);

@@ -26,6 +26,8 @@ public:
 
     [[nodiscard]] decision check(const envelope& e, const keep_waiting& wait);
     void use(std::shared_ptr<const settings> s);
+    // How long any RCPT may be held.
+    [[nodiscard]] std::chrono::milliseconds longest_wait() const;
     // How long a RCPT from this MTA may be held.
     [[nodiscard]] static std::chrono::milliseconds answer_within(const settings& s,
                                                                  const mta_identity& mta);

@@ -123,6 +123,8 @@ struct log_settings {
     log_target target = log_target::automatic;
     log_format format = log_format::logfmt;
     log_level level = log_level::info;
+
+    bool operator==(const log_settings&) const = default;
 };
 
 struct settings {

@@ -52,14 +52,17 @@ public:
 
     void ask(smtpclient::question q, on_answer then) {
         asio::post(loop_, [this, q = std::move(q), then = std::move(then)]() mutable {
-            auto call = ask_with(equipment_, std::move(q));
-            asio::co_spawn(
-                loop_,
-                std::move(call),
-                [then = std::move(then)](const std::exception_ptr& thrown, smtpclient::verdict v) {
-                    if (thrown) v = internal_failure();
-                    then(std::move(v));
-                });
+            try {
+                auto call = ask_with(equipment_, std::move(q));
+                asio::co_spawn(loop_,
+                               std::move(call),
+                               [then](const std::exception_ptr& thrown, smtpclient::verdict v) {
+                                   if (thrown) v = internal_failure();
+                                   then(std::move(v));
+                               });
+            } catch (const std::exception&) {  // no memory; the question is not lost for that
+                then(internal_failure());
+            }
         });
     }
 

@@ -1,8 +1,7 @@
 #include "smtpclient/call_forward.h"
 
-#include "smtpclient/connect.h"
+#include "smtpclient/host.h"
 #include "smtpclient/printable.h"
-#include "smtpclient/session.h"
 #include "smtpclient/targets.h"
 
 #include <ifaddrs.h>
@@ -19,6 +18,7 @@ namespace {
 
 constexpr std::size_t most_connections = 20;
 constexpr std::size_t most_hosts = 25;
+constexpr std::size_t most_hosts_kept = 1000;  // then those with nothing to do are forgotten
 
 // RFC 5321 section 4.1.2 and the RCPT it leads to: asking another host would not change what was
 // said.
@@ -34,8 +34,23 @@ bool says_more(const verdict& a, const verdict& b) {
     return b.finding.reason == reason::no_usable_host && a.finding.reason != reason::no_usable_host;
 }
 
-bool failed_to_secure(const conclusion& c) {
-    return c.stage == stage::handshake && !c.reply;
+// What makes two targets one host: who it is, and how it is spoken to.
+std::string host_key(const target& t, const question& q, const std::string& helo) {
+    const transport& by = *q.by;
+    std::string key =
+        t.name + '|' + (t.literal ? t.literal->text() : std::string{}) + '|' + t.socket_path;
+    for (const long number : {static_cast<long>(t.protocol),
+                              static_cast<long>(t.port),
+                              static_cast<long>(t.from_mx),
+                              static_cast<long>(t.literal_was_configured),
+                              static_cast<long>(by.tls),
+                              static_cast<long>(by.tls_min),
+                              static_cast<long>(by.connect_timeout.count()),
+                              static_cast<long>(by.reply_timeout.count())}) {
+        key += '|';
+        key += std::to_string(number);
+    }
+    return key + '|' + helo;
 }
 
 }  // namespace
@@ -44,7 +59,7 @@ bool failed_to_secure(const conclusion& c) {
 class call_forward::journey {
 public:
     journey(call_forward& owner, question& q)
-        : owner_(owner), question_(q), reach_(owner.reach_), finder_(owner.resolver_, reach_, q) {}
+        : owner_(owner), question_(q), finder_(owner.resolver_, *owner.reach_, q) {}
 
     asio::awaitable<verdict> travel() {
         const std::size_t hops = question_.to.recipient_mx ? 1 : question_.to.hops.size();
@@ -86,155 +101,72 @@ private:
     void finish(verdict& v) {
         v.mx = finder_.exchangers();
         v.next_hop_names = finder_.names();
-        v.next_hop_names.insert(v.next_hop_names.end(), peer_names_.begin(), peer_names_.end());
+        v.next_hop_names.insert(v.next_hop_names.end(), names_.begin(), names_.end());
     }
 
     // True when the hosts after this one must not be tried: it is this host (RFC 5321 section 5.1).
     asio::awaitable<bool> visit(target t) {
-        auto found = co_await finder_.endpoints_of(t);
-        if (found.verdict) settle(std::move(*found.verdict));
-        if (found.is_self) co_return true;
-        auto endpoints = std::move(found.endpoints);
-        while (!endpoints.empty() && !done()) {
-            if (endpoints.size() > most_connections - connections_) {
-                endpoints.resize(most_connections - connections_);
-            }
-            auto line =
-                co_await connect_any(endpoints, question_.by->connect_timeout, question_.deadline);
-            connections_ += line.failed.size() + (line.socket ? 1 : 0);
-            if (!line.socket) {
-                settle(not_connected(t, line));
-                break;
-            }
-            const endpoint winner = endpoints[line.which];
-            drop_tried(endpoints, line);
-            tell("connected to " + winner.text());
-            co_await converse(t, winner, std::move(*line.socket));
+        const auto next = owner_.host_for(t, question_);
+        question copy = question_;
+        auto answer = co_await next->ask(std::move(copy));
+        connections_ += answer.attempts;
+        names_.insert(names_.end(), answer.names.begin(), answer.names.end());
+        if (answer.no_addresses && t.is_recipient_domain) {
+            // RFC 5321 section 5.1: no MX, and no address either: there is no such mail domain.
+            answer.verdict.finding = {verdict_class::undeliverable, reason::no_such_domain};
+            answer.verdict.detail = t.name + " has neither MX nor address records";
         }
-        co_return false;
-    }
-
-    static void drop_tried(std::vector<endpoint>& endpoints, connected& line) {
-        line.failed.push_back(line.which);
-        std::sort(line.failed.rbegin(), line.failed.rend());
-        for (const std::size_t i : line.failed) {
-            endpoints.erase(endpoints.begin() + static_cast<std::ptrdiff_t>(i));
-        }
-    }
-
-    asio::awaitable<void> converse(const target& t, const endpoint& e, stream_socket socket) {
-        tls_level level = question_.by->tls;
-        auto conversation = make_session(std::move(socket));
-        auto failed = co_await open(*conversation, t, level);
-        const bool again_in_clear = failed && failed_to_secure(*failed) &&
-                                    level == tls_level::may && t.protocol != protocol::smtps;
-        if (again_in_clear && !done()) {
-            // RFC 7435: opportunistic TLS that fails must not make delivery worse than none.
-            tell("again in clear, on a new connection");
-            const std::vector<endpoint> same{e};
-            auto line =
-                co_await connect_any(same, question_.by->connect_timeout, question_.deadline);
-            ++connections_;
-            if (!line.socket) {
-                settle(not_connected(t, line));
-                co_return;
-            }
-            conversation = make_session(std::move(*line.socket));
-            level = tls_level::none;
-            failed = co_await open(*conversation, t, level);
-        }
-        conclusion answer;
-        if (failed) {
-            answer = std::move(*failed);
-        } else {
-            answer = co_await conversation->ask(question_);
-        }
-        settle(to_verdict(std::move(answer), t, e, *conversation));
-        session::retire(std::move(conversation));
-    }
-
-    [[nodiscard]] std::unique_ptr<session> make_session(stream_socket socket) const {
-        return std::make_unique<session>(
-            std::make_unique<connection>(std::move(socket), question_.trace),
-            question_.by->reply_timeout);
-    }
-
-    asio::awaitable<std::optional<conclusion>> open(session& s, const target& t, tls_level level) {
-        opening::options options;
-        options.helo = question_.by->helo.empty() ? question_.helo : question_.by->helo;
-        options.protocol = t.protocol;
-        options.tls = level;
-        auto& context = owner_.context_for(question_.by->tls_min);
-        auto failed = co_await s.open(std::move(options), context, t.name, question_.deadline);
-        peer_names_.insert(peer_names_.end(), s.peer_names().begin(), s.peer_names().end());
-        co_return failed;
-    }
-
-    [[nodiscard]] static verdict to_verdict(conclusion c,
-                                            const target& t,
-                                            const endpoint& e,
-                                            const session& s) {
-        verdict v = at(t, e);
-        v.finding = c.finding;
-        v.stage = c.stage;
-        v.reply = std::move(c.reply);
-        v.detail = std::move(c.detail);
-        v.tls = s.tls();
-        return v;
-    }
-
-    [[nodiscard]] static verdict at(const target& t, const endpoint& e) {
-        verdict v;
-        v.address = e.address ? e.address->text() : e.text();
-        v.host = t.name.empty() ? v.address : t.name;
-        v.port = e.port;
-        return v;
-    }
-
-    [[nodiscard]] verdict not_connected(const target& t, const connected& line) const {
-        verdict v;
-        v.finding = {verdict_class::unreachable,
-                     line.timed_out ? reason::timed_out : reason::connect_failed};
-        v.stage = stage::connect;
-        v.host = t.name.empty() && t.literal ? t.literal->text() : t.name;
-        v.port = t.socket_path.empty() ? t.port : std::uint16_t{0};
-        v.detail = line.why;
-        tell(line.why);
-        return v;
-    }
-
-    void tell(const std::string& what) const {
-        if (question_.trace) question_.trace('*', what);
+        settle(std::move(answer.verdict));
+        co_return answer.is_self;
     }
 
     call_forward& owner_;
     question& question_;
-    const reach& reach_;
     target_finder finder_;
     std::optional<verdict> best_;
     bool decided_ = false;
     std::size_t connections_ = 0;
     std::size_t hosts_ = 0;
-    std::vector<std::string> peer_names_;
+    std::vector<std::string> names_;
 };
 
-call_forward::call_forward(asio::any_io_executor executor, dns::resolver& resolver, reach r)
+call_forward::call_forward(asio::any_io_executor executor,
+                           dns::resolver& resolver,
+                           reach r,
+                           const session_limits& limits)
     : executor_(std::move(executor)),
       resolver_(resolver),
-      reach_(std::move(r)),
+      reach_(std::make_shared<const reach>(std::move(r))),
+      limits_(limits),
       random_(std::random_device{}()) {}
 
-call_forward::~call_forward() = default;
+call_forward::~call_forward() {
+    for (const auto& [key, each] : hosts_) each->close();
+}
 
 asio::awaitable<verdict> call_forward::verify(question q) {
     journey way(*this, q);
     co_return co_await way.travel();
 }
 
-tls_context& call_forward::context_for(tls_version least) {
-    auto& context = contexts_[least];
-    if (!context) context = std::make_unique<tls_context>(least);
-    return *context;
+std::shared_ptr<host> call_forward::host_for(const target& t, const question& q) {
+    const std::string helo = q.by->helo.empty() ? q.helo : q.by->helo;
+    std::string key = host_key(t, q, helo);
+    const auto known = hosts_.find(key);
+    if (known != hosts_.end()) return known->second;
+    if (hosts_.size() >= most_hosts_kept) forget_idle_hosts();
+    auto& tls = contexts_[q.by->tls_min];
+    if (!tls) tls = std::make_shared<tls_context>(q.by->tls_min);
+    auto fresh = std::make_shared<host>(
+        executor_, resolver_, reach_, t, host::manner{q.by, helo, tls, q.trace}, limits_);
+    hosts_.emplace(std::move(key), fresh);
+    return fresh;
+}
+
+void call_forward::forget_idle_hosts() {
+    std::erase_if(hosts_, [](const auto& entry) {
+        return entry.second->is_forgettable() && entry.second.use_count() == 1;
+    });
 }
 
 std::vector<dns::network> default_deny() {

@@ -4,14 +4,16 @@
 // session, or a refusal of us before MAIL; never after a 2xx or 5xx to MAIL or RCPT. When none
 // answers, the verdict is the one of the host that the conversation got furthest with. At most 20
 // connections and 25 hosts are tried for one question. Undeliverable comes only from classify() at
-// RCPT, or from DNS: the domain does not exist, or has a null MX. Owner and thread: one event loop
-// thread; must outlive its questions.
+// RCPT, or from DNS: the domain does not exist, or has a null MX. Sessions are kept and shared by
+// all questions that lead to the same host in the same manner (host.h). Owner and thread: one event
+// loop thread; must outlive its questions.
 #pragma once
 
 #include "dns/ip.h"
 #include "dns/resolver.h"
 #include "dns/route.h"
 #include "smtpclient/connection.h"
+#include "smtpclient/session_limits.h"
 #include "smtpclient/verifier.h"
 
 #include <asio/any_io_executor.hpp>
@@ -20,6 +22,7 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <string>
 #include <vector>
 
 namespace callforward::smtpclient {
@@ -38,10 +41,16 @@ struct reach {  // whom a call-forward may contact ([routing])
 // [routing] deny as it is by default: networks that no mail host on the Internet has.
 [[nodiscard]] std::vector<dns::network> default_deny();
 
+class host;
+struct target;
+
 class call_forward final : public verifier {
 public:
     // The resolver must outlive it.
-    call_forward(asio::any_io_executor executor, dns::resolver& resolver, reach r);
+    call_forward(asio::any_io_executor executor,
+                 dns::resolver& resolver,
+                 reach r,
+                 const session_limits& limits = {});
     ~call_forward() override;
 
     [[nodiscard]] asio::awaitable<verdict> verify(question q) override;
@@ -49,12 +58,16 @@ public:
 private:
     class journey;
 
-    [[nodiscard]] tls_context& context_for(tls_version least);
+    [[nodiscard]] std::shared_ptr<host> host_for(const target& t, const question& q);
+    void forget_idle_hosts();
 
     asio::any_io_executor executor_;
     dns::resolver& resolver_;
-    reach reach_;
-    std::map<tls_version, std::unique_ptr<tls_context>> contexts_;
+    // Shared with hosts, which may still be opening a session when this is gone.
+    std::shared_ptr<const reach> reach_;
+    const session_limits limits_;
+    std::map<std::string, std::shared_ptr<host>, std::less<>> hosts_;
+    std::map<tls_version, std::shared_ptr<tls_context>> contexts_;
     std::minstd_rand random_;
 };
 

@@ -122,11 +122,12 @@ asio::awaitable<connected> connect_any(std::vector<endpoint> candidates,
     bool timed_out = false;
     while (!r->winner) {
         const auto now = std::chrono::steady_clock::now();
-        timed_out = now >= give_up;
-        if (timed_out) break;
         const bool more = r->runners.size() < candidates.size();
-        if (more && (r->running == 0 || now >= start_next)) {
-            const std::size_t which = r->runners.size();
+        timed_out = now >= (more ? deadline : give_up);
+        if (timed_out) break;
+        const std::size_t which = r->runners.size();
+        const bool last_failed = which == 0 || r->runners.back().failed;
+        if (more && (last_failed || now >= std::min(start_next, give_up))) {
             r->runners.push_back({stream_socket(executor), true, false});
             ++r->running;
             start_next = now + head_start;

@@ -15,7 +15,6 @@ namespace callforward::smtpclient {
 
 namespace {
 
-constexpr std::chrono::seconds patience_for_goodbye{2};
 constexpr std::size_t read_size = 4096;
 
 int protocol_number(tls_version version) {
@@ -63,17 +62,28 @@ public:
 
 connection::connection(stream_socket connected, smtpclient::trace observer)
     : socket_(std::move(connected)),
-      watchdog_(socket_.get_executor(),
-                [this] {
-                    std::error_code ignored;
-                    socket_.close(ignored);
-                }),
+      read_watchdog_(socket_.get_executor(), [this] { close(); }),
+      write_watchdog_(socket_.get_executor(), [this] { close(); }),
       trace_(std::move(observer)) {}
 
 connection::~connection() = default;
 
+bool connection::has_unread() const {
+    if (!unread_.empty()) return true;
+    if (!tls_stream_) {
+        std::error_code ignored;
+        return socket_.available(ignored) > 0;
+    }
+    // Peeking takes in session tickets, which are no bytes of the peer's, and leaves the rest.
+    ERR_clear_error();
+    char byte = 0;
+    return SSL_peek(tls_stream_->stream.native_handle(), &byte, 1) > 0;
+}
+
 std::optional<io_failure> connection::failure_of(const std::error_code& ec) const {
-    if (watchdog_.expired()) return io_failure{reason::timed_out, "no answer in time"};
+    if (read_watchdog_.expired() || write_watchdog_.expired()) {
+        return io_failure{reason::timed_out, "no answer in time"};
+    }
     if (!ec) return std::nullopt;
     if (ec == asio::error::eof) {
         return io_failure{reason::disconnected, "the next hop closed the connection"};
@@ -87,13 +97,13 @@ asio::awaitable<std::optional<io_failure>> connection::write(std::string bytes,
     std::error_code ec;
     auto token = asio::redirect_error(asio::use_awaitable, ec);
     const auto buffer = asio::buffer(bytes);
-    watchdog_.arm(deadline);
+    write_watchdog_.arm(deadline);
     if (tls_stream_) {
         co_await asio::async_write(tls_stream_->stream, buffer, token);
     } else {
         co_await asio::async_write(socket_, buffer, token);
     }
-    watchdog_.disarm();
+    write_watchdog_.disarm();
     co_return failure_of(ec);
 }
 
@@ -103,13 +113,13 @@ asio::awaitable<std::optional<io_failure>> connection::read_some(steady_time dea
     auto token = asio::redirect_error(asio::use_awaitable, ec);
     const auto buffer = asio::buffer(bytes);
     std::size_t count = 0;
-    watchdog_.arm(deadline);
+    read_watchdog_.arm(deadline);
     if (tls_stream_) {
         count = co_await tls_stream_->stream.async_read_some(buffer, token);
     } else {
         count = co_await socket_.async_read_some(buffer, token);
     }
-    watchdog_.disarm();
+    read_watchdog_.disarm();
     unread_.append(bytes.data(), count);
     if (count > 0) co_return std::nullopt;
     co_return failure_of(ec ? ec : std::error_code(asio::error::eof));
@@ -152,11 +162,12 @@ asio::awaitable<std::optional<io_failure>> connection::handshake(tls_context& co
     }
     std::error_code ec;
     auto token = asio::redirect_error(asio::use_awaitable, ec);
-    watchdog_.arm(deadline);
+    read_watchdog_.arm(deadline);
     co_await stream.async_handshake(asio::ssl::stream_base::client, token);
-    watchdog_.disarm();
-    if (ec || watchdog_.expired()) {
-        const std::string why = watchdog_.expired() ? "no answer in time" : printable(ec.message());
+    read_watchdog_.disarm();
+    if (ec || read_watchdog_.expired()) {
+        const std::string why =
+            read_watchdog_.expired() ? "no answer in time" : printable(ec.message());
         tell('*', "TLS handshake failed: " + why);
         co_return io_failure{reason::tls_failed, "TLS handshake failed: " + why};
     }
@@ -166,14 +177,7 @@ asio::awaitable<std::optional<io_failure>> connection::handshake(tls_context& co
     co_return std::nullopt;
 }
 
-asio::awaitable<void> connection::quit() {
-    const auto deadline = std::chrono::steady_clock::now() + patience_for_goodbye;
-    std::string command = "QUIT\r\n";
-    auto failure = co_await write(std::move(command), deadline);
-    while (!failure) {
-        unread_.clear();
-        failure = co_await read_some(deadline);
-    }
+void connection::close() {
     std::error_code ignored;
     socket_.close(ignored);
 }

@@ -1,11 +1,12 @@
 // One byte stream to a next hop: TCP or a unix socket, in clear or under TLS. The only file that
 // knows asio's TLS.
 //
-// Every operation takes a deadline, ends by it, and reports a failure as a value: nothing throws
-// because of a peer. After any failure the connection is of no further use. Replies come through
-// reply_parser, so what a peer can make us keep is bounded; has_unread() tells of bytes beyond the
-// replies asked for, after which nothing may be believed. Owner and thread: one event loop thread;
-// the connection outlives each operation it has begun.
+// One read and one write may be under way at the same time. Every operation takes a deadline, ends
+// by it, and reports a failure as a value: nothing throws because of a peer. After any failure the
+// connection is of no further use. Replies come through reply_parser, so what a peer can make us
+// keep is bounded; has_unread() tells of bytes beyond the replies asked for, after which nothing
+// may be believed. Owner and thread: one event loop thread; the connection outlives each operation
+// it has begun.
 #pragma once
 
 #include "smtpclient/question.h"
@@ -65,13 +66,14 @@ public:
     [[nodiscard]] asio::awaitable<std::optional<io_failure>> handshake(tls_context& context,
                                                                        std::string server_name,
                                                                        steady_time deadline);
-    // Bytes already here that no reply asked for explains.
-    [[nodiscard]] bool has_unread() const { return !unread_.empty(); }
+    // A new deadline for the read_reply() under way.
+    void expect_reply_by(steady_time deadline) { read_watchdog_.arm(deadline); }
+    void close();
+    // Bytes already here that no reply asked for explains, read or not: in clear also those that
+    // the kernel still holds, under TLS those of further records that came with the last reply.
+    [[nodiscard]] bool has_unread() const;
     [[nodiscard]] const std::optional<tls_summary>& tls() const { return tls_; }
     [[nodiscard]] asio::any_io_executor executor() { return socket_.get_executor(); }
-    // Says QUIT, waits a moment for the goodbye so that the next hop does not log a lost
-    // connection, and closes.
-    [[nodiscard]] asio::awaitable<void> quit();
 
 private:
     class tls_stream;
@@ -81,7 +83,8 @@ private:
     void tell(char side, std::string_view lines) const;
 
     stream_socket socket_;
-    watchdog watchdog_;
+    watchdog read_watchdog_;
+    watchdog write_watchdog_;
     std::unique_ptr<tls_stream> tls_stream_;  // nothing while in clear
     std::optional<tls_summary> tls_;
     smtpclient::trace trace_;

@@ -139,8 +139,8 @@ step opening::enough_or_insecure(std::string_view why, reason r) const {
     return conclusion{{verdict_class::insecure, r}, stage_, std::nullopt, std::string(why)};
 }
 
-transaction::transaction(const question& q, const extensions& offered)
-    : question_(q), offered_(offered) {}
+transaction::transaction(const question& q, const extensions& offered, bool reset_after)
+    : question_(q), offered_(offered), reset_after_(reset_after) {}
 
 step transaction::start() {
     auto mail = mail_command();
@@ -149,25 +149,37 @@ step transaction::start() {
         result_ = needs_smtputf8(mail ? stage::rcpt : stage::mail);
         return *result_;
     }
+    if (offered_.pipelining && reset_after_) return send{*mail + *rcpt + "RSET\r\n", 3};
     if (offered_.pipelining) return send{*mail + *rcpt, 2};
     rcpt_ = std::move(*rcpt);
     return send{std::move(*mail), 1};
 }
 
 step transaction::on_reply(const reply& r) {
-    if (stage_ == stage::mail) {
-        if (r.status_class() != 2) conclude(r);
-        if (result_ && rcpt_.empty()) {
-            stage_ = stage::rcpt;
-            return await_more{};  // the reply to the pipelined RCPT, whatever it says
-        }
-        if (result_) return *result_;
-        stage_ = stage::rcpt;
-        if (rcpt_.empty()) return await_more{};
-        return send{std::move(rcpt_), 1};
-    }
-    if (!result_) conclude(r);
-    return *result_;
+    if (resetting_) return on_reset(r);
+    if (stage_ == stage::rcpt) return on_rcpt(r);
+    if (r.status_class() != 2) conclude(r);
+    // Without pipelining nothing follows a refused MAIL: no transaction has begun.
+    if (result_ && !offered_.pipelining) return *result_;
+    stage_ = stage::rcpt;
+    if (offered_.pipelining) return await_more{};
+    return send{std::move(rcpt_), 1};
+}
+
+step transaction::on_rcpt(const reply& r) {
+    if (!result_) conclude(r);  // after a refused MAIL the reply to RCPT says nothing
+    if (!reset_after_) return *result_;
+    resetting_ = true;
+    if (offered_.pipelining) return await_more{};
+    return send{"RSET\r\n", 1};
+}
+
+step transaction::on_reset(const reply& r) const {
+    if (r.status_class() == 2) return *result_;
+    return conclusion{{verdict_class::unreachable, reason::protocol_error},
+                      stage_,
+                      std::nullopt,
+                      "RSET was answered " + std::to_string(r.code) + ": replies out of step"};
 }
 
 void transaction::conclude(const reply& r) {

@@ -74,8 +74,10 @@ private:
 
 class transaction {
 public:
-    // The question and the extensions must outlive the transaction.
-    transaction(const question& q, const extensions& offered);
+    // The question and the extensions must outlive the transaction. With reset_after, RSET leaves
+    // the session ready for the next one; its reply has to be good, or the replies are out of step
+    // and nothing of them counts.
+    transaction(const question& q, const extensions& offered, bool reset_after = false);
 
     [[nodiscard]] step start();
     [[nodiscard]] step on_reply(const reply& r);
@@ -87,11 +89,15 @@ private:
     [[nodiscard]] std::optional<std::string> mail_command() const;
     [[nodiscard]] std::optional<std::string> rcpt_command() const;
     void conclude(const reply& r);
+    [[nodiscard]] step on_rcpt(const reply& r);
+    [[nodiscard]] step on_reset(const reply& r) const;
 
     const question& question_;
     const extensions& offered_;
+    bool reset_after_;
     std::string rcpt_;  // the command still to be sent when not pipelined
     smtpclient::stage stage_ = stage::mail;
+    bool resetting_ = false;
     std::optional<conclusion> result_;
 };
 

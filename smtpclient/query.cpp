@@ -91,7 +91,9 @@ query_result query(const query_options& options) {
     dns::ares_resolver resolver(loop.get_executor(), dns::resolver_options{});
     reach r = this_host();
     if (options.host.empty()) r.deny = default_deny();
-    call_forward forward(loop.get_executor(), resolver, std::move(r));
+    session_limits limits;
+    limits.idle_session = std::chrono::milliseconds{0};
+    call_forward forward(loop.get_executor(), resolver, std::move(r), limits);
     auto call = forward.verify(to_question(options, *recipient));
     asio::co_spawn(loop, std::move(call), [&](const std::exception_ptr& thrown, verdict v) {
         // What is left to do, a goodbye, is not worth the caller's time.

@@ -2,9 +2,65 @@
 
 #include "smtpclient/call_forward.h"
 
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
 #include <algorithm>
+#include <memory>
 
 namespace callforward::smtpclient {
+
+namespace {
+
+// A question for the resolver, shared by the one who waits for it and the one who asks: the
+// resolver has a patience of its own, which may be longer than this question's.
+template <class Record>
+struct look_up {
+    explicit look_up(const asio::any_io_executor& executor) : answered(executor) {}
+
+    asio::steady_timer answered;  // cancelled when it is
+    std::optional<dns::answer<Record>> what;
+};
+
+template <class Record>
+asio::awaitable<void> ask(std::shared_ptr<look_up<Record>> l,
+                          asio::awaitable<dns::answer<Record>> question) {
+    l->what = co_await std::move(question);
+    l->answered.cancel();
+}
+
+template <class Record>
+asio::awaitable<dns::answer<Record>> answer_by(steady_time deadline,
+                                               asio::awaitable<dns::answer<Record>> question) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto l = std::make_shared<look_up<Record>>(executor);
+    l->answered.expires_at(deadline);
+    auto asking = ask<Record>(l, std::move(question));
+    asio::co_spawn(executor, std::move(asking), asio::detached);
+    if (!l->what) {
+        std::error_code ignored;
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        co_await l->answered.async_wait(token);
+    }
+    if (l->what) co_return std::move(*l->what);
+    dns::answer<Record> late;
+    late.why = "no answer in time";
+    co_return late;
+}
+
+verdict nothing_found(verdict_class c, reason r, std::string why) {
+    verdict v;
+    v.finding = {c, r};
+    v.stage = stage::route;
+    v.detail = std::move(why);
+    return v;
+}
+
+}  // namespace
 
 target_finder::target_finder(dns::resolver& resolver, const reach& r, const question& q)
     : resolver_(resolver), reach_(r), question_(q) {}
@@ -14,12 +70,8 @@ bool target_finder::is_recipients(const dns::domain& name) const {
 }
 
 verdict target_finder::nothing(verdict_class c, reason r, std::string why) const {
-    verdict v;
-    v.finding = {c, r};
-    v.stage = stage::route;
     tell(why);
-    v.detail = std::move(why);
-    return v;
+    return nothing_found(c, r, std::move(why));
 }
 
 verdict target_finder::no_mail_for(const dns::domain& name, reason r, std::string why) const {
@@ -65,7 +117,8 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_hop(std::size_
 asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::domain name,
                                                                          target like,
                                                                          std::uint32_t seed) {
-    const auto answer = co_await resolver_.mail_exchangers(name);
+    auto look_up = resolver_.mail_exchangers(name);
+    const auto answer = co_await answer_by(question_.deadline, std::move(look_up));
     const dns::route route = dns::route_mail(name, answer, reach_.my_names, seed);
     targets found;
     const std::string subject = name.name();
@@ -112,11 +165,17 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::do
     co_return found;
 }
 
-asio::awaitable<target_finder::endpoints> target_finder::endpoints_of(const target& t) {
-    endpoints found;
+asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
+                                                std::shared_ptr<const reach> r,
+                                                target t,
+                                                trace observer) {
+    found_endpoints found;
+    const auto none = [&](reason why, const std::string& detail) {
+        if (observer) observer('*', detail);
+        found.verdict = nothing_found(verdict_class::unreachable, why, detail);
+    };
     if (!t.socket_path.empty()) {
         found.endpoints.push_back({std::nullopt, 0, t.socket_path});
-        names_.push_back(t.socket_path);
         co_return found;
     }
     std::vector<dns::ip_address> addresses;
@@ -124,39 +183,32 @@ asio::awaitable<target_finder::endpoints> target_finder::endpoints_of(const targ
         addresses.push_back(*t.literal);
     } else {
         const auto name = dns::domain::parse(t.name);
-        const auto answer = co_await resolver_.addresses(*name);
+        const auto answer = co_await resolver.addresses(*name);
         switch (answer.status) {
             case dns::status::found:
                 addresses = interleave(answer.records);
                 break;
             case dns::status::no_data:
             case dns::status::no_such_name:
-                // RFC 5321 section 5.1: no MX, and no address either: there is no such mail domain.
-                found.verdict = t.is_recipient_domain
-                                    ? no_mail_for(*name,
-                                                  reason::no_such_domain,
-                                                  t.name + " has neither MX nor address records")
-                                    : nothing(verdict_class::unreachable,
-                                              reason::no_usable_host,
-                                              t.name + " has no address");
+                found.no_addresses = true;
+                none(reason::no_usable_host, t.name + " has no address");
                 co_return found;
             case dns::status::unavailable:
-                found.verdict = nothing(verdict_class::unreachable,
-                                        reason::dns_unavailable,
-                                        "address of " + t.name + ": " + answer.why);
+                none(reason::dns_unavailable, "address of " + t.name + ": " + answer.why);
                 co_return found;
         }
     }
     for (const auto& address : addresses) {
-        names_.push_back(address.text());
         const bool exempt = t.literal && t.literal_was_configured;
-        if (!exempt && dns::contains(reach_.deny, address)) {
-            tell(address.text() + " is in [routing] deny");
+        if (!exempt && dns::contains(r->deny, address)) {
+            if (observer) observer('*', address.text() + " is in [routing] deny");
             continue;
         }
         // A next hop on this machine listens elsewhere; port 25 of our own addresses is the MTA
         // that asks.
-        if (t.from_mx && t.port == 25 && reach_.my_addresses.contains(address)) {
+        // A literal is found by itself where it is the recipient's.
+        const bool found_by_itself = t.from_mx || !t.literal_was_configured;
+        if (found_by_itself && t.port == 25 && r->my_addresses.contains(address)) {
             found.is_self = true;
         }
         found.endpoints.push_back({address, t.port, {}});
@@ -164,12 +216,9 @@ asio::awaitable<target_finder::endpoints> target_finder::endpoints_of(const targ
     const std::string who = t.name.empty() ? t.literal->text() : t.name;
     if (found.is_self) {
         found.endpoints.clear();
-        found.verdict =
-            nothing(verdict_class::unreachable, reason::loop, who + " has an address of this host");
+        none(reason::loop, who + " has an address of this host");
     } else if (found.endpoints.empty()) {
-        found.verdict = nothing(verdict_class::unreachable,
-                                reason::no_usable_host,
-                                "all addresses of " + who + " are in [routing] deny");
+        none(reason::no_usable_host, "all addresses of " + who + " are in [routing] deny");
     }
     co_return found;
 }

@@ -14,6 +14,7 @@
 #include <asio/awaitable.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,18 @@ struct target {  // a host to try
     bool is_recipient_domain = false;  // the implicit MX of the recipient's own domain
 };
 
+struct found_endpoints {
+    std::vector<endpoint> endpoints;             // families alternating
+    std::optional<smtpclient::verdict> verdict;  // when there are none
+    bool is_self = false;
+    bool no_addresses = false;  // DNS says so, for certain
+};
+// resolver and r are kept by the caller until the end; tell may be empty.
+[[nodiscard]] asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
+                                                              std::shared_ptr<const reach> r,
+                                                              target t,
+                                                              trace observer);
+
 class target_finder {
 public:
     // All must outlive the finder.
@@ -44,13 +57,6 @@ public:
     };
     // Of the hop with this index; of the recipient's domain when the destination is its MX.
     [[nodiscard]] asio::awaitable<targets> targets_of_hop(std::size_t index, std::uint32_t seed);
-
-    struct endpoints {
-        std::vector<endpoint> endpoints;
-        std::optional<smtpclient::verdict> verdict;
-        bool is_self = false;
-    };
-    [[nodiscard]] asio::awaitable<endpoints> endpoints_of(const target& t);
 
     // Everything seen so far: what a client must not be told, and MX hosts in the order of trial.
     [[nodiscard]] const std::vector<std::string>& names() const { return names_; }

@@ -116,6 +116,6 @@ int main(int argc, char** argv) {
         return run(argc, argv);
     } catch (const std::exception& e) {
         std::cerr << "callforward: " << e.what() << '\n';
-        return EX_SOFTWARE;
+        return EX_TEMPFAIL;
     }
 }

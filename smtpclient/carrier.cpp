@@ -1,0 +1,278 @@
+#include "smtpclient/carrier.h"
+
+#include "smtpclient/session.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+
+#include <utility>
+
+namespace callforward::smtpclient {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr auto patience_for_goodbye = 2s;
+constexpr auto far_away = std::chrono::hours(24);
+
+bool wants_less(const reply& r) {
+    const auto enhanced = r.enhanced();
+    return r.code == 421 || (r.status_class() == 4 && enhanced && enhanced->subject == 7);
+}
+
+// RFC 5321 section 4.5.3.1.10, RFC 3463 x.5.3: about this session, not about the recipient.
+bool is_too_many_recipients(const reply& r) {
+    const auto enhanced = r.enhanced();
+    return r.code == 452 && enhanced && enhanced->subject == 5 && enhanced->detail == 3;
+}
+
+}  // namespace
+
+carrier::carrier(std::unique_ptr<connection> c,
+                 const extensions& offered,
+                 verdict about,
+                 std::chrono::milliseconds reply_timeout,
+                 const session_limits& limits)
+    : connection_(std::move(c)),
+      offered_(offered),
+      about_(std::move(about)),
+      reply_timeout_(reply_timeout),
+      limits_(limits),
+      reused_(limits.idle_session.count() > 0 && limits.recipients_per_session != 1),
+      head_since_(clock::now()),
+      idle_since_(head_since_),
+      last_answer_(head_since_) {}
+
+void carrier::start(observer o) {
+    observer_ = std::move(o);
+    auto reader = read();
+    asio::co_spawn(connection_->executor(), std::move(reader), asio::detached);
+}
+
+bool carrier::has_room(std::size_t window) const {
+    if (over_ || retiring_) return false;
+    if (!reused_ && submitted_ > 0) return false;
+    if (limits_.recipients_per_session != 0 && submitted_ >= limits_.recipients_per_session) {
+        return false;
+    }
+    return in_flight_.size() < (offered_.pipelining && reused_ ? window : 1);
+}
+
+steady_time carrier::next_reply_by() const {
+    if (said_quit_) return goodbye_by_;
+    return in_flight_.empty() ? clock::now() + far_away : head_since_ + reply_timeout_;
+}
+
+void carrier::submit(std::shared_ptr<errand> e) {
+    ++submitted_;
+    flight f;
+    f.dialogue = std::make_unique<transaction>(e->asked, offered_, reused_);
+    f.whose = std::move(e);
+    f.sent = clock::now();
+    const step first = f.dialogue->start();
+    if (const auto* impossible = std::get_if<conclusion>(&first)) {
+        answer(f, *impossible);
+        rest();
+        return;
+    }
+    if (in_flight_.empty()) head_since_ = f.sent;
+    in_flight_.push_back(std::move(f));
+    if (in_flight_.size() == 1) {
+        // A reply that came before its command answers something else.
+        if (connection_->has_unread()) {
+            end(unsolicited_reply());
+            return;
+        }
+        connection_->expect_reply_by(next_reply_by());
+    }
+    queue_bytes(std::get<send>(first).bytes);
+}
+
+void carrier::queue_bytes(const std::string& bytes) {
+    unsent_ += bytes;
+    if (writing_) return;
+    writing_ = true;
+    auto writer = write();
+    asio::co_spawn(connection_->executor(), std::move(writer), asio::detached);
+}
+
+asio::awaitable<void> carrier::write() {
+    const auto self = shared_from_this();
+    while (!unsent_.empty() && !over_) {
+        std::string bytes = std::move(unsent_);
+        unsent_.clear();
+        const auto by = clock::now() + reply_timeout_;
+        const auto failure = co_await connection_->write(std::move(bytes), by);
+        if (failure && !over_) {
+            end(*failure);
+            break;
+        }
+    }
+    writing_ = false;
+}
+
+asio::awaitable<void> carrier::read() {
+    const auto self = shared_from_this();
+    while (!over_) {
+        const auto by = next_reply_by();
+        auto answer = co_await connection_->read_reply(by);
+        if (over_) break;
+        if (auto* const lost = std::get_if<io_failure>(&answer)) {
+            end(*lost);
+        } else if (in_flight_.empty()) {
+            end(unsolicited_reply());  // or the goodbye; in either case there is no more to say
+        } else {
+            on_reply(std::get<reply>(answer));
+        }
+    }
+}
+
+void carrier::on_reply(const reply& r) {
+    flight& f = in_flight_.front();
+    // One command, one reply: whatever is here beside it answers nothing.
+    if (!offered_.pipelining && connection_->has_unread()) {
+        end(unsolicited_reply());
+        return;
+    }
+    step next = f.dialogue->on_reply(r);
+    if (auto* const more = std::get_if<send>(&next)) {
+        head_since_ = clock::now();
+        // Without pipelining the verdict does not wait for the reply to RSET: nothing else can be
+        // mixed up with it.
+        if (f.dialogue->result()) answer(f, *f.dialogue->result());
+        queue_bytes(more->bytes);
+        return;
+    }
+    const auto* const done = std::get_if<conclusion>(&next);
+    if (done == nullptr) return;
+    const bool last = in_flight_.size() == 1;
+    const bool out_of_step = done->finding.reason == reason::protocol_error && !done->reply;
+    if (out_of_step || (last && connection_->has_unread())) {
+        end(out_of_step ? io_failure{reason::protocol_error, done->detail} : unsolicited_reply());
+        return;
+    }
+    land(*done);
+}
+
+// The first in flight has all its replies.
+void carrier::land(const conclusion& c) {
+    flight f = std::move(in_flight_.front());
+    in_flight_.pop_front();
+    const auto now = clock::now();
+    std::optional<std::chrono::nanoseconds> gap;
+    if (f.sent < last_answer_) gap = now - last_answer_;
+    if (observer_.answered && !f.elsewhere) observer_.answered(now - f.sent, gap);
+    last_answer_ = now;
+    head_since_ = now;
+    answer(f, c);
+    ++answered_;
+    if (c.reply && c.reply->code == 421) {
+        end({reason::disconnected, "the next hop ended the session with 421"});
+        return;
+    }
+    rest();
+}
+
+void carrier::answer(flight& f, const conclusion& c) {
+    if (c.reply && wants_less(*c.reply) && observer_.throttled) observer_.throttled();
+    if (c.reply && c.reply->status_class() == 5) ++refused_;
+    const bool about_session =
+        c.reply && (c.reply->code == 421 || is_too_many_recipients(*c.reply));
+    if (about_session) retiring_ = true;
+    if (f.whose->is_over()) return;
+    if (about_session && answered_ > 0 && !f.whose->asked_again) {
+        f.whose->asked_again = true;
+        if (observer_.give_back && !f.elsewhere) observer_.give_back({f.whose});
+        return;
+    }
+    host_answer a;
+    a.verdict = about_;
+    a.verdict.finding = c.finding;
+    a.verdict.stage = c.stage;
+    a.verdict.reply = c.reply;
+    a.verdict.detail = c.detail;
+    f.whose->give(std::move(a));
+}
+
+// After an answer: more, a pause, or the end.
+void carrier::rest() {
+    if (limits_.recipients_refused_per_session != 0 &&
+        refused_ >= limits_.recipients_refused_per_session) {
+        retiring_ = true;
+    }
+    if (limits_.recipients_per_session != 0 && submitted_ >= limits_.recipients_per_session) {
+        retiring_ = true;
+    }
+    if (!reused_) retiring_ = true;
+    if (retiring_) {
+        retire();
+    } else if (observer_.has_room) {
+        observer_.has_room();
+    }
+    if (in_flight_.empty()) idle_since_ = clock::now();
+}
+
+void carrier::relieve(steady_time since) {
+    if (in_flight_.size() < 2 || !is_stalled(since)) return;
+    std::vector<std::shared_ptr<errand>> waiting;
+    for (std::size_t i = 1; i < in_flight_.size(); ++i) {
+        if (in_flight_[i].elsewhere || in_flight_[i].whose->is_over()) continue;
+        in_flight_[i].elsewhere = true;
+        waiting.push_back(in_flight_[i].whose);
+    }
+    // Who is that slow gets no more on top.
+    retiring_ = true;
+    if (!waiting.empty() && observer_.give_back) observer_.give_back(std::move(waiting));
+}
+
+void carrier::retire() {
+    retiring_ = true;
+    if (over_ || said_quit_ || !in_flight_.empty()) return;
+    said_quit_ = true;
+    // The next hop should not have to log a lost connection; nobody waits for its goodbye.
+    goodbye_by_ = clock::now() + patience_for_goodbye;
+    connection_->expect_reply_by(goodbye_by_);
+    queue_bytes("QUIT\r\n");
+    if (observer_.ended) observer_.ended(*this);
+    observer_ = {};
+}
+
+void carrier::disown() {
+    observer_ = {};
+    retire();
+}
+
+void carrier::end(const io_failure& why) {
+    over_ = true;
+    connection_->close();
+    std::vector<std::shared_ptr<errand>> unanswered;
+    bool is_head = true;
+    for (auto& f : in_flight_) {
+        const bool head = std::exchange(is_head, false);
+        if (f.whose->is_over() || f.elsewhere) continue;
+        const auto& known = f.dialogue->result();
+        if (known && why.reason != reason::protocol_error) {
+            answer(f, *known);
+            continue;
+        }
+        // The one whose turn it was may be why the session broke; once it may be asked again, on a
+        // new one.
+        const bool blamed =
+            head && (why.reason == reason::timed_out || answered_ == 0 || f.whose->asked_again);
+        if (blamed) {
+            answer(f, failed_at(f.dialogue->at(), why));
+            continue;
+        }
+        if (head) f.whose->asked_again = true;
+        unanswered.push_back(f.whose);
+    }
+    in_flight_.clear();
+    // Calls may lead back here through the host: first leave everything in order.
+    const observer told = std::exchange(observer_, {});
+    if (!unanswered.empty() && told.give_back) told.give_back(std::move(unanswered));
+    if (told.ended) told.ended(*this);
+}
+
+}  // namespace callforward::smtpclient

@@ -1,0 +1,105 @@
+// A session that is ready, carrying errands: one after the other, or many at once where PIPELINING
+// is offered (RFC 2920). MAIL, RCPT and RSET of an errand go out together, and behind those of
+// others, as soon as it is submitted.
+//
+// Where a RSET follows in the same write, the verdict waits for its reply: a next hop that answers
+// once too often would otherwise give one recipient's answer to another. A reply that belongs to
+// nothing ends the session, and what was not answered yet is given back. Owner: a host, through
+// shared_ptr, because its reader runs until the connection is closed. One event loop thread.
+#pragma once
+
+#include "smtpclient/connection.h"
+#include "smtpclient/dialogue.h"
+#include "smtpclient/errand.h"
+#include "smtpclient/session_limits.h"
+
+#include <asio/awaitable.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace callforward::smtpclient {
+
+class carrier : public std::enable_shared_from_this<carrier> {
+public:
+    struct observer {
+        // Not answered here, to be asked elsewhere; in the order of their submission.
+        std::function<void(std::vector<std::shared_ptr<errand>>)> give_back;
+        std::function<void()> has_room;
+        std::function<void(const carrier&)> ended;  // the last call
+        // A recipient was answered after `latency`; if it had to wait for another one's answer,
+        // `gap` after that.
+        std::function<void(std::chrono::nanoseconds latency,
+                           std::optional<std::chrono::nanoseconds> gap)>
+            answered;
+        std::function<void()> throttled;  // 421 or 4.7.x: the next hop wants less of us
+    };
+
+    // about: host, address and TLS, as every verdict of this session names them.
+    carrier(std::unique_ptr<connection> c,
+            const extensions& offered,
+            verdict about,
+            std::chrono::milliseconds reply_timeout,
+            const session_limits& limits);
+
+    void start(observer o);                                 // once, when a shared_ptr holds it
+    [[nodiscard]] bool has_room(std::size_t window) const;  // with so many in flight at most
+    [[nodiscard]] bool is_idle() const { return in_flight_.empty(); }
+    // The answer that is due has been since then.
+    [[nodiscard]] bool is_stalled(steady_time since) const {
+        return !in_flight_.empty() && head_since_ <= since;
+    }
+    [[nodiscard]] std::size_t load() const { return in_flight_.size(); }
+    [[nodiscard]] steady_time idle_since() const { return idle_since_; }
+    void submit(std::shared_ptr<errand> e);
+    // Gives back whoever waits behind an answer that has been due since then.
+    void relieve(steady_time since);
+    void retire();  // takes no more, and says QUIT when what is in flight is answered
+    void disown();  // retire(), without telling anybody
+
+private:
+    struct flight {
+        std::shared_ptr<errand> whose;
+        std::unique_ptr<transaction> dialogue;
+        steady_time sent;
+        bool elsewhere = false;  // given back: an answer is still taken, but not waited for
+    };
+
+    asio::awaitable<void> read();
+    asio::awaitable<void> write();
+    void queue_bytes(const std::string& bytes);
+    void on_reply(const reply& r);
+    void land(const conclusion& c);
+    void answer(flight& f, const conclusion& c);
+    void end(const io_failure& why);
+    void rest();
+    [[nodiscard]] steady_time next_reply_by() const;
+
+    std::unique_ptr<connection> connection_;
+    const extensions offered_;
+    const verdict about_;
+    const std::chrono::milliseconds reply_timeout_;
+    const session_limits limits_;
+    const bool reused_;
+    observer observer_;
+    std::deque<flight> in_flight_;
+    std::string unsent_;
+    bool writing_ = false;
+    bool retiring_ = false;
+    bool said_quit_ = false;
+    bool over_ = false;
+    std::size_t submitted_ = 0;
+    std::size_t answered_ = 0;
+    std::size_t refused_ = 0;
+    steady_time head_since_;  // since when the first in flight is the one whose turn it is
+    steady_time idle_since_;
+    steady_time last_answer_;
+    steady_time goodbye_by_;
+};
+
+}  // namespace callforward::smtpclient

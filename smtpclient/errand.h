@@ -1,0 +1,46 @@
+// A question on its way through a host's queue and sessions.
+//
+// Shared by the asker, who may leave at the question's deadline, the queue, and the session that
+// carries it: each may be the last to hold it. Answered once; who answers later is not heard. One
+// event loop thread.
+#pragma once
+
+#include "smtpclient/question.h"
+#include "smtpclient/verdict.h"
+
+#include <asio/steady_timer.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace callforward::smtpclient {
+
+struct host_answer {
+    smtpclient::verdict verdict;
+    bool is_self = false;            // the host has an address of this one
+    bool no_addresses = false;       // DNS says for certain that it has none
+    std::size_t attempts = 0;        // connections tried for it in vain
+    std::vector<std::string> names;  // names and addresses of the next hop
+};
+
+struct errand {
+    errand(const asio::any_io_executor& executor, question q)
+        : asked(std::move(q)), answered(executor, asked.deadline) {}
+
+    void give(host_answer a) {
+        if (answer) return;
+        answer = std::move(a);
+        answered.cancel();
+    }
+    [[nodiscard]] bool is_over() const { return answer.has_value() || abandoned; }
+
+    question asked;
+    std::optional<host_answer> answer;
+    asio::steady_timer answered;  // waited for by the asker; ends at the deadline
+    bool abandoned = false;       // the asker has left
+    bool asked_again = false;     // once: a session broke under it
+};
+
+}  // namespace callforward::smtpclient

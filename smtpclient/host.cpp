@@ -1,0 +1,390 @@
+#include "smtpclient/host.h"
+
+#include "smtpclient/call_forward.h"
+#include "smtpclient/connect.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace callforward::smtpclient {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr std::size_t sessions_at_first = 4;
+constexpr std::size_t errands_at_first = 8;  // in flight in one session, before anything is known
+constexpr std::size_t most_in_flight = 100;
+constexpr std::size_t most_endpoints = 8;
+constexpr std::size_t most_names = 64;
+constexpr auto between_looks = 250ms;
+constexpr auto least_stall = 500ms;
+constexpr auto most_stall = 1s;
+constexpr auto rest_after_shrinking = 10s;
+constexpr double smoothing = 0.2;
+
+void smooth(double& average, std::chrono::nanoseconds sample) {
+    const double seconds = std::chrono::duration<double>(sample).count();
+    average = average == 0 ? seconds : average + smoothing * (seconds - average);
+}
+
+bool failed_to_secure(const conclusion& c) {
+    return c.stage == stage::handshake && !c.reply;
+}
+
+}  // namespace
+
+host::host(asio::any_io_executor executor,
+           dns::resolver& resolver,
+           std::shared_ptr<const reach> r,
+           target t,
+           manner how,
+           const session_limits& limits)
+    : executor_(std::move(executor)),
+      resolver_(resolver),
+      reach_(std::move(r)),
+      target_(std::move(t)),
+      how_(std::move(how)),
+      limits_(limits),
+      pause_(executor_),
+      most_sessions_(sessions_at_first),
+      shrunk_at_(clock::now() - rest_after_shrinking) {
+    if (limits_.connections_per_host != 0) {
+        most_sessions_ = std::min(most_sessions_, limits_.connections_per_host);
+    }
+}
+
+asio::awaitable<host_answer> host::ask(question q) {
+    if (auto left_alone = penalty()) co_return std::move(*left_alone);
+    const auto mine = std::make_shared<errand>(executor_, std::move(q));
+    waiting_.push_back(mine);
+    dispatch();
+    if (!mine->answer) {
+        std::error_code ignored;
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        co_await mine->answered.async_wait(token);
+    }
+    if (mine->answer) {
+        mine->answer->names = names_;
+        co_return std::move(*mine->answer);
+    }
+    mine->abandoned = true;
+    std::erase(waiting_, mine);
+    co_return too_late();
+}
+
+// The asker's time is up while the errand waits for a session, or in one.
+host_answer host::too_late() const {
+    host_answer late;
+    verdict& v = late.verdict;
+    v.stage = carriers_.empty() ? opening_at_ : stage::rcpt;
+    v.finding = {verdict_class::unreachable,
+                 v.stage == stage::route ? reason::dns_unavailable : reason::timed_out};
+    v.host = target_.name.empty() && target_.literal ? target_.literal->text() : target_.name;
+    v.detail = "no answer in time";
+    late.names = names_;
+    return late;
+}
+
+bool host::is_forgettable() const {
+    return carriers_.empty() && waiting_.empty() && opening_ == 0 &&
+           (!ailing_ || clock::now() >= penalty_ends_);
+}
+
+void host::close() {
+    closed_ = true;
+    for (const auto& c : carriers_) c->disown();
+    carriers_.clear();
+    pause_.cancel();
+}
+
+std::optional<host_answer> host::penalty() {
+    // While the one that tries it is under way, the others still keep away.
+    if (!ailing_ || (clock::now() >= penalty_ends_ && opening_ == 0)) return std::nullopt;
+    host_answer a;
+    a.verdict.finding = {verdict_class::unreachable, reason::host_penalty};
+    a.verdict.stage = stage::connect;
+    a.verdict.host =
+        target_.name.empty() && target_.literal ? target_.literal->text() : target_.name;
+    a.verdict.port = target_.port;
+    a.verdict.detail = "left alone for now: " + ailment_;
+    a.names = names_;
+    return a;
+}
+
+std::size_t host::window() const {
+    if (latency_ == 0 && gap_ == 0) return errands_at_first;
+    if (gap_ * most_in_flight <= latency_) return most_in_flight;
+    // As many as cost the last of them no more than half as long again.
+    return std::clamp<std::size_t>(
+        1 + static_cast<std::size_t>(latency_ / (2 * gap_)), 1, most_in_flight);
+}
+
+void host::dispatch() {
+    while (!waiting_.empty() && !closed_) {
+        if (waiting_.front()->is_over()) {
+            waiting_.pop_front();
+            continue;
+        }
+        std::shared_ptr<carrier> best;
+        const std::size_t room = window();
+        for (const auto& c : carriers_) {
+            if (c->has_room(room) && (!best || c->load() < best->load())) best = c;
+        }
+        if (!best) break;
+        const auto next = waiting_.front();
+        waiting_.pop_front();
+        best->submit(next);
+    }
+    open_more();
+}
+
+void host::open_more() {
+    if (closed_ || waiting_.empty()) return;
+    const std::size_t most = limits_.connections_per_host;
+    const auto since = stalled_since();
+    const auto stalled = static_cast<std::size_t>(std::count_if(
+        carriers_.begin(), carriers_.end(), [&](const auto& c) { return c->is_stalled(since); }));
+    const bool full = carriers_.size() - stalled >= most_sessions_ && opening_ == 0;
+    const bool rested = clock::now() - shrunk_at_ >= rest_after_shrinking;
+    if (full && rested && (most == 0 || most_sessions_ < most)) ++most_sessions_;
+    // An ailing host is tried by one.
+    std::size_t sessions = ailing_ ? 1 : most_sessions_ + stalled;
+    if (most != 0) sessions = std::min(sessions, most);
+    while (carriers_.size() + opening_ < sessions &&
+           opening_ * errands_at_first < waiting_.size()) {
+        ++opening_;
+        auto opener = open(shared_from_this());
+        asio::co_spawn(executor_, std::move(opener), asio::detached);
+    }
+}
+
+// Opens one session, or finds out that none can be had.
+asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self) {
+    attempts_ = 0;
+    opening_at_ = stage::route;
+    auto found = co_await find_endpoints(resolver_, reach_, target_, how_.trace);
+    std::optional<host_answer> failure;
+    if (!closed_ && found.verdict) {
+        failure.emplace();
+        failure->verdict = std::move(*found.verdict);
+        failure->verdict.host = target_.name;
+        failure->is_self = found.is_self;
+        failure->no_addresses = found.no_addresses;
+    } else if (!closed_) {
+        for (const auto& e : found.endpoints)
+            note_name(e.address ? e.address->text() : e.socket_path);
+        if (found.endpoints.size() > most_endpoints) found.endpoints.resize(most_endpoints);
+        auto endpoints = std::move(found.endpoints);
+        failure = co_await try_endpoints(std::move(endpoints));
+    }
+    --opening_;
+    if (closed_) co_return;
+    if (failure && !carriers_.empty()) {
+        ask_for_less();  // the others carry on
+        dispatch();
+    } else if (failure && opening_ == 0) {
+        failure->attempts = attempts_;
+        fail(*failure);
+    } else if (!failure) {
+        ailing_ = false;
+        dispatch();
+    }
+}
+
+// Nothing when a session was opened.
+asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endpoint> endpoints) {
+    host_answer failure;
+    const auto deadline = clock::now() + how_.by->timeout;
+    while (!endpoints.empty() && !closed_ && clock::now() < deadline) {
+        opening_at_ = stage::connect;
+        auto line = co_await connect_any(endpoints, how_.by->connect_timeout, deadline);
+        attempts_ += line.failed.size() + (line.socket ? 1 : 0);
+        if (!line.socket) {
+            if (failure.verdict.stage >= stage::connect) break;  // an earlier one says more
+            failure.verdict = at(endpoints.front());
+            failure.verdict.address.clear();
+            failure.verdict.finding = {verdict_class::unreachable,
+                                       line.timed_out ? reason::timed_out : reason::connect_failed};
+            failure.verdict.stage = stage::connect;
+            failure.verdict.detail = line.why;
+            tell(line.why);
+            break;
+        }
+        const endpoint winner = endpoints[line.which];
+        line.failed.push_back(line.which);
+        std::sort(line.failed.rbegin(), line.failed.rend());
+        for (const std::size_t i : line.failed) {
+            endpoints.erase(endpoints.begin() + static_cast<std::ptrdiff_t>(i));
+        }
+        auto socket = std::move(*line.socket);
+        auto failed = co_await try_socket(winner, std::move(socket), how_.by->tls);
+        if (!failed) co_return std::nullopt;
+        if (failed->stage >= failure.verdict.stage) failure.verdict = std::move(*failed);
+    }
+    co_return failure;
+}
+
+asio::awaitable<std::optional<verdict>> host::try_socket(endpoint e,
+                                                         stream_socket socket,
+                                                         tls_level level) {
+    tell("connected to " + e.text());
+    auto c = std::make_unique<connection>(std::move(socket), how_.trace);
+    const auto deadline = clock::now() + how_.by->timeout;
+    opening::options options;
+    options.helo = how_.helo;
+    options.protocol = target_.protocol;
+    options.tls = level;
+    auto session = co_await open_session(*c,
+                                         std::move(options),
+                                         *how_.tls,
+                                         target_.name,
+                                         how_.by->reply_timeout,
+                                         deadline,
+                                         opening_at_);
+    for (const auto& name : session.peer_names) note_name(name);
+    if (closed_) co_return std::nullopt;
+    if (!session.failed) {
+        take(std::move(c), session, e);
+        co_return std::nullopt;
+    }
+    verdict v = at(e);
+    v.finding = session.failed->finding;
+    v.stage = session.failed->stage;
+    v.reply = session.failed->reply;
+    v.detail = session.failed->detail;
+    const bool again_in_clear = failed_to_secure(*session.failed) && level == tls_level::may &&
+                                target_.protocol != protocol::smtps;
+    if (!again_in_clear) co_return v;
+    // RFC 7435: opportunistic TLS that fails must not make delivery worse than none.
+    tell("again in clear, on a new connection");
+    const std::vector<endpoint> same{e};
+    auto line = co_await connect_any(same, how_.by->connect_timeout, deadline);
+    ++attempts_;
+    if (!line.socket || closed_) co_return v;
+    auto second = std::move(*line.socket);
+    co_return co_await try_socket(e, std::move(second), tls_level::none);
+}
+
+void host::take(std::unique_ptr<connection> c, const opened& session, const endpoint& e) {
+    verdict about = at(e);
+    about.tls = c->tls();
+    const auto fresh = std::make_shared<carrier>(
+        std::move(c), session.offered, std::move(about), how_.by->reply_timeout, limits_);
+    carriers_.push_back(fresh);
+    // Weak: a session may outlive its host by the time of a goodbye.
+    const std::weak_ptr<host> me = weak_from_this();
+    carrier::observer o;
+    o.give_back = [me](std::vector<std::shared_ptr<errand>> back) {
+        if (const auto h = me.lock()) h->put_back(std::move(back));
+    };
+    o.has_room = [me] {
+        if (const auto h = me.lock()) h->dispatch();
+    };
+    o.ended = [me](const carrier& gone) {
+        const auto h = me.lock();
+        if (!h) return;
+        std::erase_if(h->carriers_, [&](const auto& other) { return other.get() == &gone; });
+        if (h->carriers_.empty()) h->pause_.cancel();
+        h->dispatch();
+    };
+    o.answered = [me](std::chrono::nanoseconds latency,
+                      std::optional<std::chrono::nanoseconds> gap) {
+        if (const auto h = me.lock()) h->note_pace(latency, gap);
+    };
+    o.throttled = [me] {
+        if (const auto h = me.lock()) h->ask_for_less();
+    };
+    fresh->start(std::move(o));
+    if (watching_) return;
+    watching_ = true;
+    auto watcher = watch(shared_from_this());
+    asio::co_spawn(executor_, std::move(watcher), asio::detached);
+}
+
+// Whose answer has been due since then is not waited for by others.
+steady_time host::stalled_since() const {
+    const auto usual =
+        std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(8 * latency_));
+    return clock::now() - std::clamp<clock::duration>(usual, least_stall, most_stall);
+}
+
+// Ends what is idle, and relieves those who wait behind a slow answer, as long as there are
+// sessions.
+asio::awaitable<void> host::watch([[maybe_unused]] std::shared_ptr<host> self) {
+    while (!carriers_.empty() && !closed_) {
+        pause_.expires_after(between_looks);
+        std::error_code ignored;
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        co_await pause_.async_wait(token);
+        const auto now = clock::now();
+        const auto stalled = stalled_since();
+        const auto sessions = carriers_;  // they leave the list while we go through it
+        for (const auto& c : sessions) {
+            if (c->is_idle() && now - c->idle_since() >= limits_.idle_session) c->retire();
+            c->relieve(stalled);
+        }
+        dispatch();  // a session that has come to a stall makes room for another
+    }
+    watching_ = false;
+}
+
+void host::put_back(std::vector<std::shared_ptr<errand>> back) {
+    waiting_.insert(waiting_.begin(), back.begin(), back.end());
+    dispatch();
+}
+
+void host::fail(const host_answer& a) {
+    // Only a host that could not be spoken with is left alone: one that has answered is there.
+    const bool out_of_reach = a.verdict.stage == stage::connect ||
+                              (a.verdict.stage == stage::greeting && !a.verdict.reply);
+    if (out_of_reach && limits_.host_penalty.count() > 0) {
+        ailing_ = true;
+        penalty_ends_ = clock::now() + limits_.host_penalty;
+        ailment_ = a.verdict.detail;
+    }
+    const errands all = std::exchange(waiting_, {});
+    for (const auto& e : all) e->give(a);
+}
+
+void host::ask_for_less() {
+    const auto now = clock::now();
+    if (now - shrunk_at_ < 1s) return;  // one event, many replies
+    shrunk_at_ = now;
+    most_sessions_ = std::max<std::size_t>(1, std::min(most_sessions_, carriers_.size()) / 2);
+}
+
+void host::note_pace(std::chrono::nanoseconds latency,
+                     std::optional<std::chrono::nanoseconds> gap) {
+    if (gap) {
+        smooth(gap_, *gap);
+        if (latency_ == 0) smooth(latency_, latency);
+    } else {
+        smooth(latency_, latency);
+    }
+}
+
+verdict host::at(const endpoint& e) const {
+    verdict v;
+    v.address = e.address ? e.address->text() : e.text();
+    v.host = target_.name.empty() ? v.address : target_.name;
+    v.port = e.port;
+    return v;
+}
+
+void host::note_name(const std::string& name) {
+    if (names_.size() >= most_names) return;
+    if (std::find(names_.begin(), names_.end(), name) == names_.end()) names_.push_back(name);
+}
+
+void host::tell(const std::string& what) const {
+    if (how_.trace) how_.trace('*', what);
+}
+
+}  // namespace callforward::smtpclient

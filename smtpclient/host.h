@@ -1,0 +1,107 @@
+// One next hop: its queue, its sessions, and how much it may be asked at once.
+//
+// Errands go to a session that has room, or wait; while they wait sessions are opened, up to a
+// number that begins at 4, grows to connections_per_host while errands still have to wait, and is
+// halved when the next hop wants less (421, 4.7.x, a connection refused while others stand). How
+// many errands one session carries at once follows what it is good for: many where answers come
+// together, one where each answer takes its own time. Who waits behind a slow one is asked
+// elsewhere. A host that could not be reached is left alone for host_penalty, and then tried by one
+// errand. Owner: call_forward, shared with the coroutines that open and watch sessions. One event
+// loop thread.
+#pragma once
+
+#include "smtpclient/carrier.h"
+#include "smtpclient/errand.h"
+#include "smtpclient/session.h"
+#include "smtpclient/session_limits.h"
+#include "smtpclient/targets.h"
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace callforward::smtpclient {
+
+class host : public std::enable_shared_from_this<host> {
+public:
+    struct manner {  // how it is spoken to; part of what makes two hosts one
+        std::shared_ptr<const transport> by;
+        std::string helo;
+        std::shared_ptr<tls_context> tls;  // one for all hosts with the same tls_min
+        smtpclient::trace trace;
+    };
+
+    // The resolver must outlive the host, or close() be called before it goes.
+    host(asio::any_io_executor executor,
+         dns::resolver& resolver,
+         std::shared_ptr<const reach> r,
+         target t,
+         manner how,
+         const session_limits& limits);
+
+    // Never throws because of the next hop; ends by q.deadline.
+    [[nodiscard]] asio::awaitable<host_answer> ask(question q);
+    // No session, nobody waiting, no penalty.
+    [[nodiscard]] bool is_forgettable() const;
+    // Sessions say goodbye; nothing is asked any more.
+    void close();
+
+private:
+    using errands = std::deque<std::shared_ptr<errand>>;
+
+    asio::awaitable<void> open(std::shared_ptr<host> self);
+    asio::awaitable<std::optional<host_answer>> try_endpoints(std::vector<endpoint> endpoints);
+    asio::awaitable<std::optional<verdict>> try_socket(endpoint e,
+                                                       stream_socket socket,
+                                                       tls_level level);
+    asio::awaitable<void> watch(std::shared_ptr<host> self);
+    void dispatch();
+    void open_more();
+    void take(std::unique_ptr<connection> c, const opened& session, const endpoint& e);
+    void put_back(std::vector<std::shared_ptr<errand>> back);
+    void fail(const host_answer& a);
+    void ask_for_less();
+    void note_pace(std::chrono::nanoseconds latency, std::optional<std::chrono::nanoseconds> gap);
+    [[nodiscard]] std::size_t window() const;
+    [[nodiscard]] steady_time stalled_since() const;
+    [[nodiscard]] std::optional<host_answer> penalty();
+    [[nodiscard]] host_answer too_late() const;
+    [[nodiscard]] verdict at(const endpoint& e) const;
+    void note_name(const std::string& name);
+    void tell(const std::string& what) const;
+
+    asio::any_io_executor executor_;
+    dns::resolver& resolver_;
+    std::shared_ptr<const reach> reach_;
+    const target target_;
+    const manner how_;
+    const session_limits limits_;
+    asio::steady_timer pause_;  // between the looks of watch()
+
+    errands waiting_;
+    std::vector<std::shared_ptr<carrier>> carriers_;
+    std::size_t opening_ = 0;
+    stage opening_at_ = stage::route;  // where the opening under way stands
+    std::size_t attempts_ = 0;         // connections of the opening under way
+    bool watching_ = false;
+    bool closed_ = false;
+    std::vector<std::string> names_;  // what it goes by, bounded
+
+    std::size_t most_sessions_;
+    steady_time shrunk_at_;
+    double latency_ = 0;  // smoothed seconds to an answer that waited for no other
+    double gap_ = 0;      // smoothed seconds between answers that came one after another
+
+    bool ailing_ = false;  // the last opening failed with no session left
+    steady_time penalty_ends_;
+    std::string ailment_;
+};
+
+}  // namespace callforward::smtpclient

@@ -1,0 +1,36 @@
+// A next hop for tests of the daemon's parts: test-smtp-server with rules (smtp_rules.h), on a
+// loopback port of its own.
+//
+// events() is its log so far, one event a line ("rcpt u@a.test 550"); complete for what the client
+// has had an answer to. Ends with the object.
+#pragma once
+
+#include "tests/support/process.h"
+#include "tests/support/temporary_folder.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace callforward::tests {
+
+class played_next_hop {
+public:
+    explicit played_next_hop(std::string_view rules);
+
+    // As a route of the MTA or of the configuration has it: "[127.0.0.1]:PORT".
+    [[nodiscard]] const std::string& route() const { return route_; }
+    [[nodiscard]] std::vector<std::string> events() const;
+    // How many events begin so.
+    [[nodiscard]] std::size_t count(std::string_view beginning) const;
+    // Waits, bounded, until there are so many.
+    [[nodiscard]] bool wait_for(std::string_view beginning, std::size_t times = 1) const;
+
+private:
+    testing::temporary_folder folder_;
+    std::string log_;
+    testing::process server_;
+    std::string route_;
+};
+
+}  // namespace callforward::tests
