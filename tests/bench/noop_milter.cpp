@@ -1,16 +1,22 @@
-// bench-noop-milter SOCKET: the least that a RCPT-only filter of libmilter can cost.
+// bench-noop-milter SOCKET [MS]: the least that a RCPT-only filter of libmilter can cost.
 //
 // Negotiates like callforward's door (the same steps switched off, the same macros asked for,
 // MAIL without reply) and answers every RCPT with CONTINUE. What callforward costs beyond this is
-// callforward's.
+// callforward's. With MS it sleeps so long in each RCPT: what libmilter makes of a filter that has
+// to wait for somebody, and so the most that callforward can reach on a cold recipient.
 #include <libmilter/mfapi.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <thread>
 
 namespace {
+
+std::chrono::milliseconds wait{0};
 
 sfsistat negotiate(SMFICTX* ctx,
                    unsigned long offered_actions,
@@ -42,16 +48,18 @@ sfsistat mail(SMFICTX* /*ctx*/, char** /*arguments*/) {
 }
 
 sfsistat rcpt(SMFICTX* /*ctx*/, char** /*arguments*/) {
+    if (wait.count() > 0) std::this_thread::sleep_for(wait);
     return SMFIS_CONTINUE;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 2) {
-        std::fputs("usage: bench-noop-milter SOCKET\n", stderr);
+    if (argc != 2 && argc != 3) {
+        std::fputs("usage: bench-noop-milter SOCKET [MS]\n", stderr);
         return 64;
     }
+    if (argc == 3) wait = std::chrono::milliseconds(std::atoi(argv[2]));
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
