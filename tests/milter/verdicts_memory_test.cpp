@@ -444,25 +444,3 @@ TEST_CASE("Many threads may find, store, count and clear at once") {
     CHECK(counts.deliverable <= 2048);
     CHECK(counts.undeliverable + counts.undetermined <= 2048);
 }
-
-TEST_CASE("That an address was deliverable is known beyond its life, until another answer comes") {
-    using smtpclient::outcome;
-    memory m{cache_settings{}};
-    CHECK_FALSE(m.last_outcome(user(1)));
-    m.store(user(1), accepted, start);
-    CHECK_FALSE(m.find(user(1), start + 48h));
-    CHECK(m.last_outcome(user(1)) == outcome::deliverable);
-    CHECK(m.last_outcome(key_of("u1@a1.test", "other@b.test")) == outcome::deliverable);
-    m.store(user(1), unknown, start + 48h);
-    CHECK(m.last_outcome(user(1)) == outcome::undeliverable);
-    m.store(user(2), bare, start);
-    CHECK(m.last_outcome(user(2)) == outcome::undeliverable);
-    CHECK_FALSE(m.last_outcome(key_of("u2@a1.test", "other@b.test")));
-}
-
-TEST_CASE("A verdict in doubt is kept for the undetermined lifetime only") {
-    memory m{cache_settings{}};
-    m.store(user(1), unknown, start, true);
-    CHECK(m.find(user(1), start + 26s));
-    CHECK_FALSE(m.find(user(1), start + 30s));
-}
