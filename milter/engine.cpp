@@ -52,7 +52,10 @@ std::shared_ptr<const smtpclient::verdict> wait(verdicts::pending_answer& pendin
 }  // namespace
 
 engine::engine(const settings& s, unsigned shards)
-    : known_(s.cache, verdicts::make_store(s.cache)), under_way_(most_pending), resolver_(resolver_of(s)), reach_(reach_of(s)) {
+    : known_(s.cache, verdicts::make_store(s.cache)),
+      under_way_(most_pending),
+      resolver_(resolver_of(s)),
+      reach_(reach_of(s)) {
     if (shards == 0) shards = std::max(1U, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < shards; ++i) {
         shards_.push_back(std::make_unique<shard>(resolver_, reach_));
