@@ -2,6 +2,8 @@
 
 #include <lmdb.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace callforward::milter::verdicts {
@@ -10,6 +12,8 @@ namespace {
 
 constexpr unsigned most_readers = 1024;
 constexpr std::size_t most_idle = 64;
+constexpr std::size_t usual_page = 4096;
+constexpr std::size_t most_in_step = 5000;
 constexpr mdb_mode_t file_mode = 0640;
 
 // liblmdb takes what it does not change without const.
@@ -46,6 +50,7 @@ std::unique_ptr<lmdb_file> lmdb_file::open(const std::string& directory,
                                            std::string& why) {
     std::unique_ptr<lmdb_file> file(new lmdb_file);
     file->map_size_ = map_size;
+    file->step_ = std::clamp<std::size_t>(map_size / usual_page / 40, 16, most_in_step);
     int error = mdb_env_create(&file->environment_);
     if (error == MDB_SUCCESS) error = mdb_env_set_mapsize(file->environment_, map_size);
     if (error == MDB_SUCCESS) error = mdb_env_set_maxreaders(file->environment_, most_readers);
@@ -117,22 +122,27 @@ std::optional<std::string> lmdb_file::get(std::string_view key) {
 
 lmdb_file::result lmdb_file::write(const changes& all, std::string& why) {
     MDB_txn* transaction = nullptr;
-    int error = mdb_txn_begin(environment_, nullptr, 0, &transaction);
-    if (error != MDB_SUCCESS) return result_of(error, why);
-    for (const auto& [key, value] : all) {
-        MDB_val name = value_of(key);
-        MDB_val bytes = value_of(value);
-        if (value.empty()) {
+    int error = MDB_SUCCESS;
+    std::size_t in_step = 0;
+    for (auto row = all.begin(); row != all.end() && error == MDB_SUCCESS; ++row) {
+        if (in_step == 0) error = mdb_txn_begin(environment_, nullptr, 0, &transaction);
+        if (error != MDB_SUCCESS) break;
+        MDB_val name = value_of(row->first);
+        MDB_val bytes = value_of(row->second);
+        if (row->second.empty()) {
             error = mdb_del(transaction, database_, &name, nullptr);
             if (error == MDB_NOTFOUND) error = MDB_SUCCESS;
         } else {
             error = mdb_put(transaction, database_, &name, &bytes, 0);
         }
-        if (error == MDB_SUCCESS) continue;
-        mdb_txn_abort(transaction);
-        return result_of(error, why);
+        if (error != MDB_SUCCESS) {
+            mdb_txn_abort(transaction);
+        } else if (++in_step == step_ || std::next(row) == all.end()) {
+            error = mdb_txn_commit(transaction);
+            in_step = 0;
+        }
     }
-    return result_of(mdb_txn_commit(transaction), why);
+    return result_of(error, why);
 }
 
 lmdb_file::result lmdb_file::erase_all(std::string& why) {

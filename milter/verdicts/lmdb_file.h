@@ -36,7 +36,8 @@ public:
     ~lmdb_file();  // when nobody is in a call
 
     [[nodiscard]] std::optional<std::string> get(std::string_view key);
-    // All or nothing, and kept when it returns.
+    // Kept when it returns. Every page that a transaction touches is written anew before the old
+    // one is free: a transaction changes no more records than a small part of the map has pages.
     [[nodiscard]] result write(const changes& all, std::string& why);
     [[nodiscard]] result erase_all(std::string& why);
     // At most `limit` entries from `from` on, in order of keys; `from` becomes the next key. False
@@ -53,6 +54,7 @@ private:
     MDB_env* environment_ = nullptr;
     unsigned database_ = 0;
     std::size_t map_size_ = 0;
+    std::size_t step_ = 0;
     std::mutex mutex_;
     std::vector<MDB_txn*> idle_;  // reset, to be renewed
 };

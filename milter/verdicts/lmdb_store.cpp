@@ -5,6 +5,7 @@
 #include "milter/verdicts/lmdb_opening.h"
 #include "milter/verdicts/lmdb_sweeping.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -232,7 +233,10 @@ private:
         if (!is_full && (file_->used() < nearly_full || entries < room_until_)) return result::done;
         result r = sweep(why);
         if (r == result::done && file_->entries() > entries - entries / 10) r = drop_oldest(why);
-        room_until_ = entries;
+        // Pages get emptier as records come and go; where that eats up the reserve, fewer stay.
+        const std::size_t left = file_->entries();
+        room_until_ =
+            file_->used() > 0.9 ? left + (entries - std::min(left, entries)) / 2 : entries;
         if (r != result::full) return r;
         // Not even erasing has room: begin anew, but stay ours.
         r = file_->erase_all(why);

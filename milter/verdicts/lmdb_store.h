@@ -32,7 +32,7 @@ struct lmdb_options {
     std::chrono::milliseconds group_delay{100};
     std::chrono::milliseconds try_again{60000};
     std::chrono::milliseconds between_sweeps{600000};
-    std::chrono::milliseconds open_within{500};  // the constructor waits so long for the file
+    std::chrono::milliseconds open_within{900};  // the constructor waits so long for the file
     std::function<void(log_level, std::string_view, log_fields)> say = log::say;
 };
 
