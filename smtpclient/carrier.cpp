@@ -47,7 +47,7 @@ carrier::carrier(std::unique_ptr<connection> c,
 
 void carrier::start(observer o) {
     observer_ = std::move(o);
-    auto reader = read();
+    auto reader = read(shared_from_this());
     asio::co_spawn(connection_->executor(), std::move(reader), asio::detached);
 }
 
@@ -94,12 +94,11 @@ void carrier::queue_bytes(const std::string& bytes) {
     unsent_ += bytes;
     if (writing_) return;
     writing_ = true;
-    auto writer = write();
+    auto writer = write(shared_from_this());
     asio::co_spawn(connection_->executor(), std::move(writer), asio::detached);
 }
 
-asio::awaitable<void> carrier::write() {
-    const auto self = shared_from_this();
+asio::awaitable<void> carrier::write([[maybe_unused]] std::shared_ptr<carrier> self) {
     while (!unsent_.empty() && !over_) {
         std::string bytes = std::move(unsent_);
         unsent_.clear();
@@ -113,8 +112,7 @@ asio::awaitable<void> carrier::write() {
     writing_ = false;
 }
 
-asio::awaitable<void> carrier::read() {
-    const auto self = shared_from_this();
+asio::awaitable<void> carrier::read([[maybe_unused]] std::shared_ptr<carrier> self) {
     while (!over_) {
         const auto by = next_reply_by();
         auto answer = co_await connection_->read_reply(by);

@@ -66,8 +66,9 @@ private:
         bool elsewhere = false;  // given back: an answer is still taken, but not waited for
     };
 
-    asio::awaitable<void> read();
-    asio::awaitable<void> write();
+    // They hold the carrier from before they begin: it may have ended by then.
+    asio::awaitable<void> read(std::shared_ptr<carrier> self);
+    asio::awaitable<void> write(std::shared_ptr<carrier> self);
     void queue_bytes(const std::string& bytes);
     void on_reply(const reply& r);
     void land(const conclusion& c);
