@@ -173,7 +173,9 @@ void carrier::land(const conclusion& c) {
     rest();
 }
 
+// Without pipelining called twice: the reply to RSET comes after the verdict.
 void carrier::answer(flight& f, const conclusion& c) {
+    if (std::exchange(f.settled, true)) return;
     if (c.reply && wants_less(*c.reply) && observer_.throttled) observer_.throttled();
     if (c.reply && c.reply->status_class() == 5) ++refused_;
     const bool about_session =
@@ -249,7 +251,7 @@ void carrier::end(const io_failure& why) {
     bool is_head = true;
     for (auto& f : in_flight_) {
         const bool head = std::exchange(is_head, false);
-        if (f.whose->is_over() || f.elsewhere) continue;
+        if (f.settled || f.whose->is_over() || f.elsewhere) continue;
         const auto& known = f.dialogue->result();
         if (known && why.reason != reason::protocol_error) {
             answer(f, *known);

@@ -64,6 +64,7 @@ private:
         std::unique_ptr<transaction> dialogue;
         steady_time sent;
         bool elsewhere = false;  // given back: an answer is still taken, but not waited for
+        bool settled = false;    // answered, or given back because of its answer
     };
 
     // They hold the carrier from before they begin: it may have ended by then.
