@@ -51,8 +51,9 @@ void carrier::start(observer o) {
     asio::co_spawn(connection_->executor(), std::move(reader), asio::detached);
 }
 
-bool carrier::has_room(std::size_t window) const {
+bool carrier::has_room_for(const errand& e, std::size_t window) const {
     if (over_ || retiring_) return false;
+    if (e.asked_again) return submitted_ == 0;
     if (!reused_ && submitted_ > 0) return false;
     if (limits_.recipients_per_session != 0 && submitted_ >= limits_.recipients_per_session) {
         return false;
@@ -68,7 +69,9 @@ steady_time carrier::next_reply_by() const {
 void carrier::submit(std::shared_ptr<errand> e) {
     ++submitted_;
     flight f;
-    f.dialogue = std::make_unique<transaction>(e->asked, offered_, reused_);
+    f.resets = reused_ && !e->asked_again;
+    if (!f.resets) retiring_ = true;
+    f.dialogue = std::make_unique<transaction>(e->asked, offered_, f.resets);
     f.whose = std::move(e);
     f.sent = clock::now();
     const step first = f.dialogue->start();
@@ -82,6 +85,7 @@ void carrier::submit(std::shared_ptr<errand> e) {
     if (in_flight_.size() == 1) {
         // A reply that came before its command answers something else.
         if (connection_->has_unread()) {
+            in_flight_.front().unsent = true;
             end(unsolicited_reply());
             return;
         }
@@ -205,7 +209,6 @@ void carrier::rest() {
     if (limits_.recipients_per_session != 0 && submitted_ >= limits_.recipients_per_session) {
         retiring_ = true;
     }
-    if (!reused_) retiring_ = true;
     if (retiring_) {
         retire();
     } else if (observer_.has_room) {
@@ -248,19 +251,23 @@ void carrier::end(const io_failure& why) {
     over_ = true;
     connection_->close();
     std::vector<std::shared_ptr<errand>> unanswered;
+    const bool alone = in_flight_.size() == 1;
+    if (!alone && !in_flight_.empty() && observer_.broke) observer_.broke(in_flight_.size());
     bool is_head = true;
     for (auto& f : in_flight_) {
         const bool head = std::exchange(is_head, false);
         if (f.settled || f.whose->is_over() || f.elsewhere) continue;
         const auto& known = f.dialogue->result();
-        if (known && why.reason != reason::protocol_error) {
+        // 421 to the first: this host wants nobody now.
+        const bool unwelcome = known && answered_ == 0 && known->reply && known->reply->code == 421;
+        if (known && (unwelcome || !f.resets) && why.reason != reason::protocol_error) {
             answer(f, *known);
             continue;
         }
-        // The one whose turn it was may be why the session broke; once it may be asked again, on a
-        // new one.
-        const bool blamed =
-            head && (why.reason == reason::timed_out || answered_ == 0 || f.whose->asked_again);
+        // The one whose turn it was may be why the session broke, or those that were sent behind it
+        // or came before.
+        const bool certain = !f.resets || (!known && !f.unsent && answered_ == 0 && alone);
+        const bool blamed = head && (certain || (!known && why.reason == reason::timed_out));
         if (blamed) {
             answer(f, failed_at(f.dialogue->at(), why));
             continue;

@@ -4,8 +4,10 @@
 //
 // Where a RSET follows in the same write, the verdict waits for its reply: a next hop that answers
 // once too often would otherwise give one recipient's answer to another. A reply that belongs to
-// nothing ends the session, and what was not answered yet is given back. Owner: a host, through
-// shared_ptr, because its reader runs until the connection is closed. One event loop thread.
+// nothing ends the session, and what was not answered yet is given back; the one whose turn it was
+// is then asked in a session of its own, where no other's replies can be taken for its. Owner: a
+// host, through shared_ptr, because its reader runs until the connection is closed. One event loop
+// thread.
 #pragma once
 
 #include "smtpclient/connection.h"
@@ -38,6 +40,7 @@ public:
                            std::optional<std::chrono::nanoseconds> gap)>
             answered;
         std::function<void()> throttled;  // 421 or 4.7.x: the next hop wants less of us
+        std::function<void(std::size_t in_flight)> broke;  // with more than one in flight
     };
 
     // about: host, address and TLS, as every verdict of this session names them.
@@ -47,8 +50,10 @@ public:
             std::chrono::milliseconds reply_timeout,
             const session_limits& limits);
 
-    void start(observer o);                                 // once, when a shared_ptr holds it
-    [[nodiscard]] bool has_room(std::size_t window) const;  // with so many in flight at most
+    void start(observer o);  // once, when a shared_ptr holds it
+    // With so many in flight at most.
+    [[nodiscard]] bool has_room_for(const errand& e, std::size_t window) const;
+    [[nodiscard]] bool is_retiring() const { return retiring_; }
     [[nodiscard]] bool is_idle() const { return in_flight_.empty(); }
     [[nodiscard]] std::size_t load() const { return in_flight_.size(); }
     [[nodiscard]] steady_time idle_since() const { return idle_since_; }
@@ -63,6 +68,8 @@ private:
         std::shared_ptr<errand> whose;
         std::unique_ptr<transaction> dialogue;
         steady_time sent;
+        bool resets = false;  // RSET follows: no verdict before its reply
+        bool unsent = false;
         bool elsewhere = false;  // given back: an answer is still taken, but not waited for
         bool settled = false;    // answered, or given back because of its answer
     };

@@ -40,7 +40,8 @@ struct errand {
     std::optional<host_answer> answer;
     asio::steady_timer answered;  // waited for by the asker; ends at the deadline
     bool abandoned = false;       // the asker has left
-    bool asked_again = false;     // once: a session broke under it
+    // Once, in a session of its own: the one it shared broke, or wanted no more recipients.
+    bool asked_again = false;
 };
 
 }  // namespace callforward::smtpclient

@@ -27,6 +27,7 @@ constexpr auto between_looks = 250ms;
 constexpr auto least_stall = 500ms;
 constexpr auto rest_after_shrinking = 10s;
 constexpr double smoothing = 0.2;
+constexpr double trust_regained = 0.25;  // errands in flight, with each answer
 
 void smooth(double& average, std::chrono::nanoseconds sample) {
     const double seconds = std::chrono::duration<double>(sample).count();
@@ -53,7 +54,8 @@ host::host(asio::any_io_executor executor,
       limits_(limits),
       pause_(executor_),
       most_sessions_(sessions_at_first),
-      shrunk_at_(clock::now() - rest_after_shrinking) {
+      shrunk_at_(clock::now() - rest_after_shrinking),
+      most_in_flight_(most_in_flight) {
     if (limits_.connections_per_host != 0) {
         most_sessions_ = std::min(most_sessions_, limits_.connections_per_host);
     }
@@ -118,30 +120,54 @@ std::optional<host_answer> host::penalty() {
 }
 
 std::size_t host::window() const {
-    if (latency_ == 0 && gap_ == 0) return errands_at_first;
-    if (gap_ * most_in_flight <= latency_) return most_in_flight;
+    const auto most = static_cast<std::size_t>(most_in_flight_);
+    if (latency_ == 0 && gap_ == 0) return std::min(errands_at_first, most);
+    if (gap_ * most_in_flight <= latency_) return most;
     // As many as cost the last of them no more than half as long again.
-    return std::clamp<std::size_t>(
-        1 + static_cast<std::size_t>(latency_ / (2 * gap_)), 1, most_in_flight);
+    return std::clamp<std::size_t>(1 + static_cast<std::size_t>(latency_ / (2 * gap_)), 1, most);
 }
 
 void host::dispatch() {
-    while (!waiting_.empty() && !closed_) {
-        if (waiting_.front()->is_over()) {
-            waiting_.pop_front();
+    std::size_t i = 0;
+    while (i < waiting_.size() && !closed_) {
+        const auto next = waiting_[i];
+        const auto session = next->is_over() ? nullptr : session_for(*next);
+        if (!session && !next->is_over()) {
+            if (!next->asked_again) break;
+            ++i;  // it needs a session of its own; those behind it do not
             continue;
         }
-        std::shared_ptr<carrier> best;
-        const std::size_t room = window();
-        for (const auto& c : carriers_) {
-            if (c->has_room(room) && (!best || c->load() < best->load())) best = c;
+        waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+        if (session) {
+            session->submit(next);
+            i = 0;  // who waits may have changed
         }
-        if (!best) break;
-        const auto next = waiting_.front();
-        waiting_.pop_front();
-        best->submit(next);
     }
     open_more();
+}
+
+std::shared_ptr<carrier> host::session_for(const errand& e) const {
+    std::shared_ptr<carrier> best;
+    const std::size_t room = window();
+    for (const auto& c : carriers_) {
+        if (c->has_room_for(e, room) && (!best || c->load() < best->load())) best = c;
+    }
+    return best;
+}
+
+std::size_t host::waiting_alone() const {
+    return static_cast<std::size_t>(std::count_if(
+        waiting_.begin(), waiting_.end(), [](const auto& e) { return e->asked_again; }));
+}
+
+// One that needs a session of its own gets the place of another, which takes no more.
+void host::make_way() {
+    std::shared_ptr<carrier> least;
+    for (const auto& c : carriers_) {
+        if (c->is_retiring()) return;
+        if (!least || c->load() < least->load()) least = c;
+    }
+    if (least) least->retire();
 }
 
 void host::open_more() {
@@ -152,12 +178,14 @@ void host::open_more() {
     if (full && rested && (most == 0 || most_sessions_ < most)) ++most_sessions_;
     // An ailing host is tried by one.
     const std::size_t sessions = ailing_ ? 1 : most_sessions_;
+    const std::size_t alone = waiting_alone();
     while (carriers_.size() + opening_ < sessions &&
-           opening_ * errands_at_first < waiting_.size()) {
+           (opening_ * errands_at_first < waiting_.size() || opening_ < alone)) {
         ++opening_;
         auto opener = open(shared_from_this());
         asio::co_spawn(executor_, std::move(opener), asio::detached);
     }
+    if (alone > 0 && opening_ == 0) make_way();
 }
 
 // Opens one session, or finds out that none can be had.
@@ -296,6 +324,13 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
     o.throttled = [me] {
         if (const auto h = me.lock()) h->ask_for_less();
     };
+    o.broke = [me](std::size_t in_flight) {
+        // What of it broke the session is found the sooner the fewer share one.
+        const auto h = me.lock();
+        if (!h) return;
+        h->most_in_flight_ =
+            std::max(1.0, std::min(h->most_in_flight_, static_cast<double>(in_flight)) / 2);
+    };
     fresh->start(std::move(o));
     if (watching_) return;
     watching_ = true;
@@ -351,6 +386,7 @@ void host::ask_for_less() {
 
 void host::note_pace(std::chrono::nanoseconds latency,
                      std::optional<std::chrono::nanoseconds> gap) {
+    most_in_flight_ = std::min<double>(most_in_flight, most_in_flight_ + trust_regained);
     if (gap) {
         smooth(gap_, *gap);
         if (latency_ == 0) smooth(latency_, latency);

@@ -63,13 +63,16 @@ private:
                                                        tls_level level);
     asio::awaitable<void> watch(std::shared_ptr<host> self);
     void dispatch();
+    [[nodiscard]] std::shared_ptr<carrier> session_for(const errand& e) const;
     void open_more();
+    void make_way();
     void take(std::unique_ptr<connection> c, const opened& session, const endpoint& e);
     void put_back(std::vector<std::shared_ptr<errand>> back);
     void fail(const host_answer& a);
     void ask_for_less();
     void note_pace(std::chrono::nanoseconds latency, std::optional<std::chrono::nanoseconds> gap);
     [[nodiscard]] std::size_t window() const;
+    [[nodiscard]] std::size_t waiting_alone() const;
     [[nodiscard]] std::optional<host_answer> penalty();
     [[nodiscard]] host_answer too_late() const;
     [[nodiscard]] verdict at(const endpoint& e) const;
@@ -95,8 +98,9 @@ private:
 
     std::size_t most_sessions_;
     steady_time shrunk_at_;
-    double latency_ = 0;  // smoothed seconds to an answer that waited for no other
-    double gap_ = 0;      // smoothed seconds between answers that came one after another
+    double latency_ = 0;     // smoothed seconds to an answer that waited for no other
+    double most_in_flight_;  // in one session; less where sessions break
+    double gap_ = 0;         // smoothed seconds between answers that came one after another
 
     bool ailing_ = false;  // the last opening failed with no session left
     steady_time penalty_ends_;
