@@ -70,16 +70,17 @@ void carrier::submit(std::shared_ptr<errand> e) {
     ++submitted_;
     flight f;
     f.resets = reused_ && !e->asked_again;
-    if (!f.resets) retiring_ = true;
     f.dialogue = std::make_unique<transaction>(e->asked, offered_, f.resets);
     f.whose = std::move(e);
     f.sent = clock::now();
     const step first = f.dialogue->start();
     if (const auto* impossible = std::get_if<conclusion>(&first)) {
+        // Nothing was said: who submits goes on, and this session is as it was.
         answer(f, *impossible);
-        rest();
+        --submitted_;
         return;
     }
+    if (!f.resets) retiring_ = true;
     if (in_flight_.empty()) head_since_ = f.sent;
     in_flight_.push_back(std::move(f));
     if (in_flight_.size() == 1) {
