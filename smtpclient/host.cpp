@@ -121,7 +121,7 @@ std::optional<host_answer> host::penalty() {
 
 std::size_t host::window() const {
     const auto most = static_cast<std::size_t>(most_in_flight_);
-    if (latency_ == 0 && gap_ == 0) return std::min(errands_at_first, most);
+    if (latency_ == 0 || gap_ == 0) return std::min(errands_at_first, most);
     if (gap_ * most_in_flight <= latency_) return most;
     // As many as cost the last of them no more than half as long again.
     return std::clamp<std::size_t>(1 + static_cast<std::size_t>(latency_ / (2 * gap_)), 1, most);
@@ -387,11 +387,17 @@ void host::ask_for_less() {
 void host::note_pace(std::chrono::nanoseconds latency,
                      std::optional<std::chrono::nanoseconds> gap) {
     most_in_flight_ = std::min<double>(most_in_flight, most_in_flight_ + trust_regained);
+    // One recipient that takes seconds says little about the others.
+    const auto bounded = [](std::chrono::nanoseconds sample, double most) {
+        return std::chrono::duration<double>(sample).count() > most
+                   ? std::chrono::nanoseconds(static_cast<std::int64_t>(most * 1e9))
+                   : sample;
+    };
     if (gap) {
-        smooth(gap_, *gap);
         if (latency_ == 0) smooth(latency_, latency);
+        smooth(gap_, bounded(*gap, std::max(4 * gap_, latency_ / 2)));
     } else {
-        smooth(latency_, latency);
+        smooth(latency_, latency_ == 0 ? latency : bounded(latency, std::max(4 * latency_, 0.01)));
     }
 }
 
