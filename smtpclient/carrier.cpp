@@ -15,6 +15,7 @@ using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr auto patience_for_goodbye = 2s;
+constexpr auto patience_for_reset = 250ms;
 constexpr auto far_away = std::chrono::hours(24);
 
 bool wants_less(const reply& r) {
@@ -59,6 +60,11 @@ bool carrier::has_room_for(const errand& e, std::size_t window) const {
         return false;
     }
     return in_flight_.size() < (offered_.pipelining && reused_ ? window : 1);
+}
+
+bool carrier::is_all_but_idle() const {
+    return !over_ && !retiring_ && in_flight_.size() == 1 && in_flight_.front().settled &&
+           clock::now() - head_since_ < patience_for_reset;
 }
 
 steady_time carrier::next_reply_by() const {

@@ -54,6 +54,8 @@ public:
     // With so many in flight at most.
     [[nodiscard]] bool has_room_for(const errand& e, std::size_t window) const;
     [[nodiscard]] bool is_retiring() const { return retiring_; }
+    // Its verdict is given, and only the reply to RSET is out: it will take the next in a moment.
+    [[nodiscard]] bool is_all_but_idle() const;
     [[nodiscard]] bool is_idle() const { return in_flight_.empty(); }
     [[nodiscard]] std::size_t load() const { return in_flight_.size(); }
     [[nodiscard]] steady_time idle_since() const { return idle_since_; }

@@ -172,13 +172,16 @@ void host::make_way() {
 
 void host::open_more() {
     if (closed_ || waiting_.empty()) return;
+    const auto soon_free = std::count_if(
+        carriers_.begin(), carriers_.end(), [](const auto& c) { return c->is_all_but_idle(); });
+    const std::size_t alone = waiting_alone();
+    if (alone == 0 && waiting_.size() <= static_cast<std::size_t>(soon_free)) return;
     const std::size_t most = limits_.connections_per_host;
     const bool full = carriers_.size() >= most_sessions_ && opening_ == 0;
     const bool rested = clock::now() - shrunk_at_ >= rest_after_shrinking;
     if (full && rested && (most == 0 || most_sessions_ < most)) ++most_sessions_;
     // An ailing host is tried by one.
     const std::size_t sessions = ailing_ ? 1 : most_sessions_;
-    const std::size_t alone = waiting_alone();
     while (carriers_.size() + opening_ < sessions &&
            (opening_ * errands_at_first < waiting_.size() || opening_ < alone)) {
         ++opening_;
@@ -355,6 +358,7 @@ asio::awaitable<void> host::watch([[maybe_unused]] std::shared_ptr<host> self) {
             if (c->is_idle() && now - c->idle_since() >= limits_.idle_session) c->retire();
             c->relieve(stalled);
         }
+        dispatch();
     }
     watching_ = false;
 }
