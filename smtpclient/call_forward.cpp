@@ -167,6 +167,11 @@ void call_forward::forget_idle_hosts() {
     std::erase_if(hosts_, [](const auto& entry) {
         return entry.second->is_forgettable() && entry.second.use_count() == 1;
     });
+    // A flood of names that lead nowhere: each is under penalty, and there is no end of them.
+    if (hosts_.size() < most_hosts_kept) return;
+    std::erase_if(hosts_, [](const auto& entry) {
+        return entry.second->has_nothing_to_do() && entry.second.use_count() == 1;
+    });
 }
 
 std::vector<dns::network> default_deny() {

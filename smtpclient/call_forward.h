@@ -54,6 +54,7 @@ public:
     ~call_forward() override;
 
     [[nodiscard]] asio::awaitable<verdict> verify(question q) override;
+    [[nodiscard]] std::size_t hosts_kept() const { return hosts_.size(); }
 
 private:
     class journey;

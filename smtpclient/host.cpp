@@ -94,8 +94,11 @@ host_answer host::too_late() const {
 }
 
 bool host::is_forgettable() const {
-    return carriers_.empty() && waiting_.empty() && opening_ == 0 &&
-           (!ailing_ || clock::now() >= penalty_ends_);
+    return has_nothing_to_do() && (!ailing_ || clock::now() >= penalty_ends_);
+}
+
+bool host::has_nothing_to_do() const {
+    return carriers_.empty() && waiting_.empty() && opening_ == 0;
 }
 
 void host::close() {

@@ -50,6 +50,7 @@ public:
     [[nodiscard]] asio::awaitable<host_answer> ask(question q);
     // No session, nobody waiting, no penalty.
     [[nodiscard]] bool is_forgettable() const;
+    [[nodiscard]] bool has_nothing_to_do() const;  // the same, whatever its penalty
     // Sessions say goodbye; nothing is asked any more.
     void close();
 
