@@ -216,7 +216,9 @@ asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self) {
     --opening_;
     if (closed_) co_return;
     if (failure && !carriers_.empty()) {
-        ask_for_less();  // the others carry on
+        // The others carry on, and no more are tried for now.
+        shrunk_at_ = clock::now();
+        most_sessions_ = std::min(most_sessions_, carriers_.size());
         dispatch();
     } else if (failure && opening_ == 0) {
         failure->attempts = attempts_;
