@@ -9,6 +9,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 namespace callforward::smtpclient {
