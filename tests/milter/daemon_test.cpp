@@ -46,7 +46,9 @@ public:
                                                   "--set",
                                                   "milter.socket=\"" + socket_ + '"',
                                                   "--set",
-                                                  "log.target=\"stderr\""});
+                                                  "log.target=\"stderr\"",
+                                                  "--set",
+                                                  "cache.store=\"memory\""});
         if (!process_->wait_for("ready")) throw std::runtime_error(process_->output());
     }
     // Ends it as an operator would: a sanitizer's finding is another exit code.

@@ -5,6 +5,7 @@
 // has had an answer to. Ends with the object.
 #pragma once
 
+#include "milter/settings.h"
 #include "tests/support/process.h"
 #include "tests/support/temporary_folder.h"
 
@@ -13,6 +14,13 @@
 #include <vector>
 
 namespace callforward::tests {
+
+// The settings of an empty file, but for the store: no test writes to the machine's /var/lib.
+[[nodiscard]] inline milter::settings in_memory_settings() {
+    milter::settings s = milter::default_settings();
+    s.cache.store = "memory";
+    return s;
+}
 
 class played_next_hop {
 public:
