@@ -28,7 +28,7 @@ settings test_settings() {
     milter::log_settings quiet;
     quiet.level = milter::log_level::error;
     milter::log::open(quiet);
-    settings s = in_memory_settings();
+    settings s = tests::in_memory_settings();
     s.cache.deliverable = 0s;  // asked again each time, unless a test says otherwise
     return s;
 }

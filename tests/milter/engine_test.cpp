@@ -60,7 +60,7 @@ std::future<asked> ask_beside(engine& e, smtpclient::question q) {
 
 TEST_CASE("an answer is asked for once and then known") {
     const played_next_hop host("rcpt nobody@* 550 5.1.1 no such user\n");
-    engine e(in_memory_settings(), 1);
+    engine e(tests::in_memory_settings(), 1);
     CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "probe"});
     CHECK(ask(e, about(host, "u@A.TEST")) == asked{"accepted", "cache"});
     CHECK(ask(e, about(host, "u@a.test", "bob@sender.test")) == asked{"accepted", "cache"});
@@ -71,7 +71,7 @@ TEST_CASE("an answer is asked for once and then known") {
 
 TEST_CASE("equal questions at the same time are one call-forward, whoever sends") {
     const played_next_hop host("rcpt slow@* DELAY 300 550 5.1.1 no such user\n");
-    engine e(in_memory_settings(), 2);
+    engine e(tests::in_memory_settings(), 2);
     std::vector<std::future<asked>> answers;
     for (int i = 0; i < 30; ++i) {
         answers.push_back(
@@ -90,7 +90,7 @@ TEST_CASE("equal questions at the same time are one call-forward, whoever sends"
 
 TEST_CASE("what was about another's sender is not taken, but asked for again") {
     const played_next_hop host("mail bad@* DELAY 300 550 5.7.1 not you\n");
-    engine e(in_memory_settings(), 1);
+    engine e(tests::in_memory_settings(), 1);
     auto refused = ask_beside(e, about(host, "u@a.test", "bad@sender.test"));
     REQUIRE(host.wait_for("ehlo"));
     CHECK(ask(e, about(host, "u@a.test", "good@sender.test")) == asked{"accepted", "probe"});
@@ -100,7 +100,7 @@ TEST_CASE("what was about another's sender is not taken, but asked for again") {
 
 TEST_CASE("a question without an answer in time goes on, and is known afterwards") {
     const played_next_hop host("rcpt slow@* DELAY 400 250 2.1.5 ok\n");
-    engine e(in_memory_settings(), 1);
+    engine e(tests::in_memory_settings(), 1);
     const auto begin = clock::now();
     CHECK(ask(e, about(host, "slow@a.test"), 50ms) == asked{"pending", "probe"});
     CHECK(clock::now() - begin < 350ms);
@@ -112,7 +112,7 @@ TEST_CASE("a question without an answer in time goes on, and is known afterwards
 
 TEST_CASE("a question ends at its own timeout, and that is no refusal") {
     const played_next_hop host("rcpt * STALL\n");
-    engine e(in_memory_settings(), 1);
+    engine e(tests::in_memory_settings(), 1);
     auto q = about(host, "u@a.test");
     smtpclient::transport hurried;
     hurried.timeout = 300ms;
@@ -125,7 +125,7 @@ TEST_CASE("a question ends at its own timeout, and that is no refusal") {
 
 TEST_CASE("a reload changes neither a question under way nor what is known") {
     const played_next_hop host("rcpt slow@* DELAY 300 250 2.1.5 ok\n");
-    settings s = in_memory_settings();
+    settings s = tests::in_memory_settings();
     engine e(s, 2);
     CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "probe"});
     auto under_way = ask_beside(e, about(host, "slow@a.test"));
@@ -142,7 +142,7 @@ TEST_CASE("a reload changes neither a question under way nor what is known") {
 
 TEST_CASE("a resolver that a reload replaces still answers those who wait for it") {
     const callforward::test::dns_server dns("gone.test DELAY 200\ngone.test NXDOMAIN\n");
-    settings s = in_memory_settings();
+    settings s = tests::in_memory_settings();
     s.dns.servers = {dns.address()};
     engine e(s, 1);
     smtpclient::question q;
@@ -161,12 +161,12 @@ TEST_CASE("a resolver that a reload replaces still answers those who wait for it
 
 TEST_CASE("lifetimes of a reload count for what is learnt after it") {
     const played_next_hop host("");
-    settings s = in_memory_settings();
+    settings s = tests::in_memory_settings();
     s.cache.deliverable = 0s;
     engine e(s, 1);
     CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "probe"});
     CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "probe"});
-    e.use(in_memory_settings());
+    e.use(tests::in_memory_settings());
     CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "probe"});
     CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "cache"});
 }
@@ -175,7 +175,7 @@ TEST_CASE("of a flood of reply text only the beginning is kept") {
     std::string lines;
     for (int i = 0; i < 100; ++i) lines += "550-5.1.1 " + std::string(600, 'x') + "\\r\\n";
     const played_next_hop host("rcpt * RAW " + lines + "550 5.1.1 end\\r\\n\n");
-    engine e(in_memory_settings(), 1);
+    engine e(tests::in_memory_settings(), 1);
     const answer a = e.ask(about(host, "u@a.test"), "policy", for_at_most(20s));
     REQUIRE(a.verdict);
     CHECK(a.verdict->finding.reason == reason::unknown_user);
@@ -190,7 +190,7 @@ TEST_CASE("of a flood of reply text only the beginning is kept") {
 TEST_CASE("an engine ends with questions under way") {
     const played_next_hop host("rcpt * STALL\n");
     {
-        engine e(in_memory_settings(), 2);
+        engine e(tests::in_memory_settings(), 2);
         for (int i = 0; i < 8; ++i) {
             CHECK(ask(e, about(host, "u" + std::to_string(i) + "@a.test"), 1ms).reason ==
                   "pending");

@@ -219,7 +219,7 @@ TEST_CASE("when the time is up the RCPT is put off, and the next try has the ans
 }
 
 TEST_CASE("how long a RCPT is held depends on the MTA, unless it is configured") {
-    const settings automatic = in_memory_settings();
+    const settings automatic = tests::in_memory_settings();
     CHECK(recipient_check::answer_within(automatic, {"Postfix 3.7.11", ""}) == 12s);
     CHECK(recipient_check::answer_within(automatic, {"8.17.1.9", ""}) == 4s);
     CHECK(recipient_check::answer_within(automatic, {"", ""}) == 4s);

@@ -57,7 +57,7 @@ private:
 };
 
 settings unknown_at_most(std::size_t limit) {
-    settings s = in_memory_settings();
+    settings s = tests::in_memory_settings();
     s.limits.unknown_per_client = limit;
     return s;
 }

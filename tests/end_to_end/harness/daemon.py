@@ -28,6 +28,14 @@ format = "logfmt"
 """
 
 
+# The suites play one client, and next hops that come and go: what limits has cases of its own.
+NO_LIMITS = """\
+[limits]
+unknown_per_client = 0
+host_penalty = "0s"
+"""
+
+
 def program():
     return binary("milter", "callforward-milter")
 
@@ -53,7 +61,8 @@ class Daemon:
     def configure(self, sections, head=HEAD):
         """Writes the configuration; a running daemon reads it at its next reload."""
         with open(self.config, "w", encoding="utf-8") as file:
-            file.write(head.format(socket=self.milter, answer_within=self.answer_within) + sections)
+            file.write(head.format(socket=self.milter, answer_within=self.answer_within))
+            file.write(sections if "[limits]" in sections else NO_LIMITS + sections)
 
     def start(self, *options, ready=True):
         before = len(self._lines)

@@ -89,7 +89,10 @@ class SmtpClient:
     def _line(self):
         while b"\n" not in self._buffer:
             try:
-                chunk = self._socket.recv(65536)
+                try:
+                    chunk = self._socket.recv(65536)
+                except ConnectionResetError:  # it hung up with a command of ours unread
+                    chunk = b""
             except TimeoutError:
                 raise AssertionError(f"no reply in time; so far: {self.transcript}") from None
             if not chunk:
