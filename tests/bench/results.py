@@ -182,7 +182,7 @@ def markdown(cells, fill, about, raw_runs):
 
 
 PLOT = """\
-set terminal svg size 1100,480 font "sans-serif,12" background "white"
+set terminal svg size 1200,600 font "sans-serif,12" background "white"
 set output "{path}"
 set title "{title}"
 set style data histogram
@@ -191,18 +191,23 @@ set style fill solid 0.85 border -1
 set boxwidth 0.9
 set logscale y
 set grid ytics
-set key outside right
+set key outside bottom center horizontal maxcols 2 Left reverse
+set yrange [{least}:*]
 set ylabel "{axis}"
 set datafile missing "-"
 plot {series}
 """
 
 
+COLOURS = {"a": "#1b6ca8", "b": "#c0392b", "b1": "#e59866", "c": "#7f8c8d", "d": "#d5d8dc",
+           "e": "#27ae60", "f": "#34495e", "fw": "#a569bd", "raw": "#f4d03f"}
+
+
 def plot(cells, folder, name, title, axis, field):
     """One SVG: a bar for each system in each workload."""
     shown = [key for key in WORKLOADS if any((key, s) in cells for s in SYSTEMS)
              and not key.endswith("quiet") and key != "W6"]
-    letters = [s for s in SYSTEMS if any((key, s) in cells for key in shown)]
+    letters = [s for s in SYSTEMS if s != "rawb" and any((key, s) in cells for key in shown)]
     if not shown:
         return
     data = []
@@ -215,8 +220,9 @@ def plot(cells, folder, name, title, axis, field):
         data.append(f'"{key}" ' + " ".join(values))
     table = "$data << EOD\n" + "\n".join(data) + "\nEOD\n"
     series = ", ".join(
-        f'$data using {column}:xtic(1) title "({letter}) {SYSTEMS[letter]}" noenhanced'
+        f'$data using {column}:xtic(1) title "({letter}) {SYSTEMS[letter]}" noenhanced '
+        f'linecolor rgb "{COLOURS[letter]}"'
         for column, letter in enumerate(letters, 2))
     script = table + PLOT.format(path=os.path.join(folder, name), title=title, axis=axis,
-                                 series=series)
+                                 least=5 if field == "rate" else 0.1, series=series)
     subprocess.run(["gnuplot"], input=script, text=True, check=True, capture_output=True)

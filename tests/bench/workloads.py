@@ -8,12 +8,12 @@ from systems import System, counters, machine_cpu
 SYSTEMS = {
     "a": "callforward under Postfix",
     "b": "Postfix reject_unverified_recipient",
-    "b1": "the same, polling each second",
+    "b1": "Postfix reject_unverified_recipient, polling each second",
     "c": "Postfix with a no-op milter",
     "d": "Postfix alone",
     "e": "callforward, milter protocol",
     "f": "no-op milter, milter protocol",
-    "fw": "the same, waiting one round trip in each RCPT",
+    "fw": "no-op milter that waits a round trip, milter protocol",
     "raw": "no system: load to next hop, sessions reused",
     "rawb": "no system: load to next hop, batches of 20",
 }
