@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <random>
 
@@ -26,9 +27,16 @@ constexpr std::chrono::seconds within_of_postfix{
 constexpr std::chrono::seconds within_of_others{4};  // Sendmail waits 10 s
 constexpr std::size_t most_advice = 1000;
 
+// For trace ids, from any thread: SplitMix64 on a counter that begins anywhere. libmilter's threads
+// come and go, so a generator of each thread's own would be seeded over and over.
 std::uint64_t random_number() {
-    thread_local std::mt19937_64 generator{std::random_device{}()};
-    return generator();
+    constexpr std::uint64_t step = 0x9e3779b97f4a7c15U;
+    static std::atomic<std::uint64_t> counter{(std::uint64_t{std::random_device{}()} << 32U) |
+                                              std::random_device{}()};
+    std::uint64_t z = counter.fetch_add(step, std::memory_order_relaxed) + step;
+    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
+    return z ^ (z >> 31U);
 }
 
 std::string own_name() {
