@@ -5,9 +5,6 @@
 #include "milter/mta_route.h"
 #include "smtpclient/printable.h"
 
-#include <unistd.h>
-
-#include <array>
 #include <atomic>
 #include <charconv>
 #include <random>
@@ -37,13 +34,6 @@ std::uint64_t random_number() {
     z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
     z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
     return z ^ (z >> 31U);
-}
-
-std::string own_name() {
-    std::array<char, 256> name{};
-    if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
-    const auto valid = dns::domain::parse(name.data());
-    return valid ? valid->name() : "localhost";
 }
 
 // The parameters of the client's MAIL command that are sent on. What is not understood is left out:
@@ -291,7 +281,7 @@ recipient_check::result recipient_check::examine(const snapshot& now,
     q.parameters = parse_parameters(e.mail_parameters);
     q.by = r.by->transport;
     const auto hostname = dns::domain::parse(e.mta.hostname);
-    q.helo = hostname ? hostname->name() : own_name();
+    q.helo = hostname ? hostname->name() : smtpclient::own_host_name();
 
     patience p;
     p.limit = clock::now() + answer_within(s, e.mta);

@@ -225,12 +225,24 @@ std::vector<dns::network> default_deny() {
     return networks;
 }
 
+namespace {
+
+std::optional<dns::domain> system_name() {
+    std::array<char, 256> name{};
+    if (gethostname(name.data(), name.size() - 1) != 0) return std::nullopt;
+    return dns::domain::parse(name.data());
+}
+
+}  // namespace
+
+std::string own_host_name() {
+    const auto name = system_name();
+    return name ? name->name() : "localhost";
+}
+
 reach this_host() {
     reach r;
-    std::array<char, 256> name{};
-    if (gethostname(name.data(), name.size() - 1) == 0) {
-        if (const auto own = dns::domain::parse(name.data())) r.my_names.insert(own->name());
-    }
+    if (const auto name = system_name()) r.my_names.insert(name->name());
     ifaddrs* interfaces = nullptr;
     if (getifaddrs(&interfaces) != 0) return r;
     const auto loopback = {dns::network::parse("127.0.0.0/8"), dns::network::parse("::1")};

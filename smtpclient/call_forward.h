@@ -36,6 +36,8 @@ struct reach {  // whom a call-forward may contact ([routing])
 
     bool operator==(const reach&) const = default;
 };
+// A valid domain name, or "localhost": what to say in EHLO where nobody says otherwise.
+[[nodiscard]] std::string own_host_name();
 // This host's name and the addresses of its interfaces, without loopback, which [routing] deny
 // covers.
 [[nodiscard]] reach this_host();

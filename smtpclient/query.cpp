@@ -7,21 +7,12 @@
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
-#include <unistd.h>
 
-#include <array>
 #include <stdexcept>
 
 namespace callforward::smtpclient {
 
 namespace {
-
-std::string own_name() {
-    std::array<char, 256> name{};
-    if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
-    const auto valid = dns::domain::parse(name.data());
-    return valid ? valid->name() : "localhost";
-}
 
 next_hop to_hop(const query_options& options) {
     std::string error;
@@ -62,7 +53,7 @@ question to_question(const query_options& options, mailbox recipient) {
     // One host that is slow is what the caller wants to wait for.
     by.reply_timeout = options.timeout;
     by.connect_timeout = std::min(by.connect_timeout, options.timeout);
-    by.helo = options.helo.empty() ? own_name() : options.helo;
+    by.helo = options.helo.empty() ? own_host_name() : options.helo;
     q.by = std::make_shared<const transport>(std::move(by));
     q.deadline = std::chrono::steady_clock::now() + options.timeout;
     q.trace = options.trace;
