@@ -29,6 +29,15 @@ struct mx {
     bool operator==(const mx&) const = default;
 };
 
+struct tlsa {  // RFC 6698 section 2.1
+    std::uint8_t usage = 0;
+    std::uint8_t selector = 0;
+    std::uint8_t matching = 0;
+    std::vector<std::uint8_t> data;  // untrusted, may be empty
+
+    bool operator==(const tlsa&) const = default;
+};
+
 template <class Record>
 struct answer {
     dns::status status = dns::status::unavailable;

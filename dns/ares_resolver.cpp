@@ -3,6 +3,8 @@
 #include "dns/answer_cache.h"
 #include "dns/exchange.h"
 #include "dns/message.h"
+#include "dns/query_counts.h"
+#include "dns/server_list.h"
 
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
@@ -48,6 +50,29 @@ reading<ip_address> read(const std::vector<std::uint8_t>& untrusted,
                          const domain& asked,
                          record_type type) {
     return read_addresses(untrusted, asked, type);
+}
+
+template <>
+reading<tlsa> read(const std::vector<std::uint8_t>& untrusted, const domain& asked, record_type) {
+    return read_tlsa(untrusted, asked);
+}
+template <>
+reading<std::string> read(const std::vector<std::uint8_t>& untrusted,
+                          const domain& asked,
+                          record_type) {
+    return read_texts(untrusted, asked);
+}
+
+bool believes_ad(trust_in_ad trust, const std::string& servers) {
+    switch (trust) {
+        case trust_in_ad::automatic:
+            return all_on_loopback(servers);
+        case trust_in_ad::yes:
+            return true;
+        case trust_in_ad::no:
+            break;
+    }
+    return false;
 }
 
 bool is_localhost(const domain& name) {
@@ -146,13 +171,18 @@ public:
     implementation(asio::any_io_executor executor, const resolver_options& options)
         : wire_(std::move(executor), options.servers),
           timeout_(options.timeout),
+          believes_ad_(believes_ad(options.trust_ad, wire_.servers())),
           mail_(record_type::mx, options.cache_capacity / 2),
           v4_(record_type::a, options.cache_capacity / 4),
-          v6_(record_type::aaaa, options.cache_capacity / 4) {}
+          v6_(record_type::aaaa, options.cache_capacity / 4),
+          tlsa_(record_type::tlsa, options.cache_capacity / 4),
+          texts_(record_type::txt, options.cache_capacity / 4) {}
 
     // Static, with a share of their own: the resolver may be gone before they end.
     static asio::awaitable<answer<mx>> mail_exchangers(shared self, domain of);
     static asio::awaitable<answer<ip_address>> addresses(shared self, domain of);
+    static asio::awaitable<answer<tlsa>> tlsa_records(shared self, domain of, std::uint16_t port);
+    static asio::awaitable<answer<std::string>> texts(shared self, domain of);
 
     void stop() { wire_.stop(); }
 
@@ -174,9 +204,12 @@ private:
 
     transport wire_;
     std::chrono::milliseconds timeout_;
+    bool believes_ad_;
     question_table<mx> mail_;
     question_table<ip_address> v4_;
     question_table<ip_address> v6_;
+    question_table<tlsa> tlsa_;
+    question_table<std::string> texts_;
 };
 
 template <class Record>
@@ -221,6 +254,7 @@ asio::awaitable<void> ares_resolver::implementation::look_up(shared self,
     } catch (const std::exception& e) {
         what = nothing_known<Record>(name, e.what());
     }
+    query_counts::of_process().count(table.type, what.status);
     question->what = std::move(what);
     question->answered.cancel();
 }
@@ -233,7 +267,7 @@ asio::awaitable<answer<Record>> ares_resolver::implementation::follow(domain nam
     domain current = name;
     std::set<std::string> asked;
     std::chrono::seconds ttl = std::chrono::seconds::max();
-    bool secure = true;
+    bool secure = believes_ad_;
     for (int messages = 0; messages < max_messages; ++messages) {
         if (!asked.insert(current.name()).second)
             co_return nothing_known<Record>(name, "CNAME loop");
@@ -268,6 +302,26 @@ asio::awaitable<answer<ip_address>> ares_resolver::implementation::addresses(sha
     co_return merge(std::move(v4), std::move(v6));
 }
 
+asio::awaitable<answer<tlsa>> ares_resolver::implementation::tlsa_records(shared self,
+                                                                          domain of,
+                                                                          std::uint16_t port) {
+    const auto name = domain::parse('_' + std::to_string(port) + "._tcp." + of.name());
+    if (!name) {  // too long: nothing can be published there
+        answer<tlsa> none;
+        none.status = status::no_such_name;
+        co_return none;
+    }
+    shared_pending<tlsa> question = ask(self, self->tlsa_, *name);
+    answer<tlsa> out = co_await wait_for<tlsa>(question, *name);
+    co_return out;
+}
+
+asio::awaitable<answer<std::string>> ares_resolver::implementation::texts(shared self, domain of) {
+    shared_pending<std::string> question = ask(self, self->texts_, of);
+    answer<std::string> out = co_await wait_for<std::string>(question, of);
+    co_return out;
+}
+
 ares_resolver::ares_resolver(asio::any_io_executor executor, const resolver_options& options)
     : implementation_(std::make_shared<implementation>(std::move(executor), options)) {}
 
@@ -281,6 +335,14 @@ asio::awaitable<answer<mx>> ares_resolver::mail_exchangers(domain of) {
 
 asio::awaitable<answer<ip_address>> ares_resolver::addresses(domain of) {
     return implementation::addresses(implementation_, std::move(of));
+}
+
+asio::awaitable<answer<tlsa>> ares_resolver::tlsa_records(domain of, std::uint16_t port) {
+    return implementation::tlsa_records(implementation_, std::move(of), port);
+}
+
+asio::awaitable<answer<std::string>> ares_resolver::texts(domain of) {
+    return implementation::texts(implementation_, std::move(of));
 }
 
 }  // namespace callforward::dns

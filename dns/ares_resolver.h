@@ -8,6 +8,7 @@
 #pragma once
 
 #include "dns/resolver.h"
+#include "dns/trust_in_ad.h"
 
 #include <asio/any_io_executor.hpp>
 
@@ -23,6 +24,7 @@ struct resolver_options {
     std::vector<std::string> servers;         // "127.0.0.1:53", "[::1]:53"; empty: /etc/resolv.conf
     std::chrono::milliseconds timeout{5000};  // one question, all servers and retries together
     std::size_t cache_capacity = 20000;       // answers kept: half of them MX, half addresses
+    trust_in_ad trust_ad = trust_in_ad::automatic;
 
     bool operator==(const resolver_options&) const = default;
 };
@@ -36,6 +38,9 @@ public:
 
     [[nodiscard]] asio::awaitable<answer<mx>> mail_exchangers(domain of) override;
     [[nodiscard]] asio::awaitable<answer<ip_address>> addresses(domain of) override;
+    [[nodiscard]] asio::awaitable<answer<tlsa>> tlsa_records(domain of,
+                                                             std::uint16_t port) override;
+    [[nodiscard]] asio::awaitable<answer<std::string>> texts(domain of) override;
 
 private:
     class implementation;

@@ -47,23 +47,33 @@ bool is_valid(const std::string& name) {
 }  // namespace
 
 std::optional<domain> domain::parse(std::string_view untrusted) {
+    std::optional<domain> parsed;
+    parse_into(parsed, untrusted);
+    return parsed;
+}
+
+void domain::parse_into(std::optional<domain>& into, std::string_view untrusted) {
+    if (!into) into = domain(std::string{});
+    if (!assign_name(into->name_, untrusted)) into.reset();
+}
+
+bool assign_name(std::string& name, std::string_view untrusted) {
     // No valid name of U-labels is anywhere near as long; do not feed more to libidn2.
-    if (untrusted.size() > 4 * longest_name) return std::nullopt;
-    if (untrusted.find('\0') != std::string_view::npos) return std::nullopt;
+    if (untrusted.size() > 4 * longest_name) return false;
+    if (untrusted.find('\0') != std::string_view::npos) return false;
     if (untrusted.ends_with('.')) untrusted.remove_suffix(1);
-    std::string name(untrusted);
+    name.assign(untrusted);
     const bool ascii = std::all_of(
         name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
     if (!ascii) {
         auto converted = to_a_labels(name);
-        if (!converted) return std::nullopt;
+        if (!converted) return false;
         name = std::move(*converted);
     }
     std::transform(name.begin(), name.end(), name.begin(), [](char c) {
         return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
     });
-    if (!is_valid(name) || looks_numeric(name)) return std::nullopt;
-    return domain(std::move(name));
+    return is_valid(name) && !looks_numeric(name);
 }
 
 std::optional<domain> domain::parent() const {

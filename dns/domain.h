@@ -16,6 +16,8 @@ namespace callforward::dns {
 class domain {
 public:
     [[nodiscard]] static std::optional<domain> parse(std::string_view untrusted);
+    // The same, in the memory that `into` has: for those who parse a name with each RCPT.
+    static void parse_into(std::optional<domain>& into, std::string_view untrusted);
 
     [[nodiscard]] const std::string& name() const { return name_; }
     // The name without its first label: "b.example" of "a.b.example"; nothing for a single label.
@@ -27,6 +29,10 @@ private:
     explicit domain(std::string name) : name_(std::move(name)) {}
     std::string name_;
 };
+
+// The text of a domain as parse() would make it; false, and the text of no use, where there is
+// none.
+[[nodiscard]] bool assign_name(std::string& name, std::string_view untrusted);
 
 // True for what looks like an IPv4 address without being a usable name ("192.0.2.1", "1.2"): the
 // last label is a number.

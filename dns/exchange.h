@@ -46,6 +46,7 @@ public:
     void stop();
 
     [[nodiscard]] const asio::any_io_executor& executor() const { return executor_; }
+    [[nodiscard]] const std::string& servers() const { return servers_; }  // see server_list.h
 
 private:
     friend class exchange;

@@ -30,11 +30,12 @@ std::optional<ip_address> ip_address::parse(std::string_view untrusted) {
     if (untrusted.size() >= INET6_ADDRSTRLEN) return std::nullopt;
     // inet_pton needs a terminator, and would stop at a NUL inside.
     if (untrusted.find('\0') != std::string_view::npos) return std::nullopt;
-    const std::string text(untrusted);
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    std::copy(untrusted.begin(), untrusted.end(), text.begin());
     bytes_v4 four{};
-    if (inet_pton(AF_INET, text.c_str(), four.data()) == 1) return ip_address(four);
+    if (inet_pton(AF_INET, text.data(), four.data()) == 1) return ip_address(four);
     bytes_v6 sixteen{};
-    if (inet_pton(AF_INET6, text.c_str(), sixteen.data()) == 1) return ip_address(sixteen);
+    if (inet_pton(AF_INET6, text.data(), sixteen.data()) == 1) return ip_address(sixteen);
     return std::nullopt;
 }
 
@@ -64,9 +65,24 @@ ip_address::bytes_v6 ip_address::v6() const {
 }
 
 std::string ip_address::text() const {
+    std::string text;
+    append_text(text);
+    return text;
+}
+
+void ip_address::append_text(std::string& to) const {
     std::array<char, INET6_ADDRSTRLEN> text{};
-    inet_ntop(v4_ ? AF_INET : AF_INET6, bytes_.data(), text.data(), text.size());
-    return text.data();
+    if (v4_) {  // in each line of the log; inet_ntop() goes through sprintf()
+        char* end = text.data();
+        for (std::size_t i = 0; i < 4; ++i) {
+            if (i > 0) *end++ = '.';
+            end = std::to_chars(end, text.data() + text.size(), unsigned{bytes_[i]}).ptr;
+        }
+        to.append(text.data(), end);
+        return;
+    }
+    inet_ntop(AF_INET6, bytes_.data(), text.data(), text.size());
+    to += text.data();
 }
 
 std::optional<network> network::parse(std::string_view text) {
@@ -114,9 +130,25 @@ std::string network::text() const {
     return base_.text() + '/' + std::to_string(prefix_length_);
 }
 
+namespace {
+
+// The IPv4 address that NAT64 with the well-known prefix leads to (RFC 6052 section 2.1): who
+// denies 127.0.0.0/8 means 64:ff9b::127.0.0.1, too.
+std::optional<ip_address> behind_nat64(const ip_address& address) {
+    constexpr std::array<std::uint8_t, 12> well_known{0, 0x64, 0xff, 0x9b};
+    if (address.is_v4()) return std::nullopt;
+    const auto bytes = address.v6();
+    if (!std::equal(well_known.begin(), well_known.end(), bytes.begin())) return std::nullopt;
+    return ip_address(ip_address::bytes_v4{bytes[12], bytes[13], bytes[14], bytes[15]});
+}
+
+}  // namespace
+
 bool contains(const std::vector<network>& networks, const ip_address& address) {
-    return std::any_of(
-        networks.begin(), networks.end(), [&](const network& n) { return n.contains(address); });
+    const auto translated = behind_nat64(address);
+    return std::any_of(networks.begin(), networks.end(), [&](const network& n) {
+        return n.contains(address) || (translated && n.contains(*translated));
+    });
 }
 
 }  // namespace callforward::dns

@@ -34,6 +34,7 @@ public:
     [[nodiscard]] bytes_v4 v4() const;  // only when is_v4()
     [[nodiscard]] bytes_v6 v6() const;  // an IPv4 address in its mapped form
     [[nodiscard]] std::string text() const;
+    void append_text(std::string& to) const;
 
     auto operator<=>(const ip_address&) const = default;
 

@@ -281,6 +281,23 @@ ip_address address_of(bytes rdata, record_type type) {
     return ip_address(v6);
 }
 
+tlsa tlsa_of(bytes rdata) {
+    if (rdata.size() < 3) throw malformed{"malformed TLSA record"};
+    return {rdata[0], rdata[1], rdata[2], {rdata.begin() + 3, rdata.end()}};
+}
+
+std::string text_of(bytes rdata) {
+    std::string text;
+    for (std::size_t at = 0; at < rdata.size();) {
+        const std::size_t length = rdata[at++];
+        if (length > rdata.size() - at) throw malformed{"malformed TXT record"};
+        const bytes part = rdata.subspan(at, length);
+        text.append(part.begin(), part.end());
+        at += length;
+    }
+    return text;
+}
+
 template <class Record, class Add>
 reading<Record> read(bytes untrusted, const domain& asked, record_type type, Add add) {
     outline out;
@@ -312,8 +329,12 @@ std::string_view to_string(record_type t) {
             return "A";
         case record_type::mx:
             return "MX";
+        case record_type::txt:
+            return "TXT";
         case record_type::aaaa:
             return "AAAA";
+        case record_type::tlsa:
+            return "TLSA";
     }
     return "?";
 }
@@ -327,6 +348,20 @@ reading<ip_address> read_addresses(bytes untrusted, const domain& asked, record_
         for (const bytes rdata : from.rdata) add_once(to, address_of(rdata, type));
     };
     return read<ip_address>(untrusted, asked, type, add);
+}
+
+reading<tlsa> read_tlsa(bytes untrusted, const domain& asked) {
+    const auto add = [](const message&, const outline& from, std::vector<tlsa>& to) {
+        for (const bytes rdata : from.rdata) add_once(to, tlsa_of(rdata));
+    };
+    return read<tlsa>(untrusted, asked, record_type::tlsa, add);
+}
+
+reading<std::string> read_texts(bytes untrusted, const domain& asked) {
+    const auto add = [](const message&, const outline& from, std::vector<std::string>& to) {
+        for (const bytes rdata : from.rdata) to.push_back(text_of(rdata));
+    };
+    return read<std::string>(untrusted, asked, record_type::txt, add);
 }
 
 }  // namespace callforward::dns

@@ -16,7 +16,7 @@
 
 namespace callforward::dns {
 
-enum class record_type : std::uint16_t { a = 1, mx = 15, aaaa = 28 };
+enum class record_type : std::uint16_t { a = 1, mx = 15, txt = 16, aaaa = 28, tlsa = 52 };
 [[nodiscard]] std::string_view to_string(record_type t);
 
 inline constexpr int max_cnames = 16;
@@ -38,5 +38,11 @@ struct reading {
 [[nodiscard]] reading<ip_address> read_addresses(std::span<const std::uint8_t> untrusted,
                                                  const domain& asked,
                                                  record_type type);
+
+[[nodiscard]] reading<tlsa> read_tlsa(std::span<const std::uint8_t> untrusted, const domain& asked);
+
+// The strings of a record joined without blanks (RFC 7208 section 3.3, RFC 8461 section 3.1).
+[[nodiscard]] reading<std::string> read_texts(std::span<const std::uint8_t> untrusted,
+                                              const domain& asked);
 
 }  // namespace callforward::dns

@@ -24,6 +24,12 @@ public:
     // A and AAAA together. Found if either has records (the other may have failed: RFC 5321 needs
     // one good address); else unavailable if either is; else no_such_name or no_data.
     [[nodiscard]] virtual asio::awaitable<answer<ip_address>> addresses(domain of) = 0;
+
+    // Of TCP services (RFC 7672 section 2.1.1).
+    [[nodiscard]] virtual asio::awaitable<answer<tlsa>> tlsa_records(domain of,
+                                                                     std::uint16_t port) = 0;
+
+    [[nodiscard]] virtual asio::awaitable<answer<std::string>> texts(domain of) = 0;
 };
 
 }  // namespace callforward::dns

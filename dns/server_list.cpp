@@ -47,4 +47,18 @@ std::string server_list(const std::vector<std::string>& servers) {
     return out;
 }
 
+bool all_on_loopback(std::string_view list) {
+    static const auto four = network::parse("127.0.0.0/8");
+    static const auto six = network::parse("::1");
+    while (!list.empty()) {
+        std::string_view server = list.substr(0, list.find(','));
+        list.remove_prefix(std::min(list.size(), server.size() + 1));
+        server = server.substr(0, server.rfind(':'));
+        if (server.starts_with('[')) server = server.substr(1, server.size() - 2);
+        const auto address = ip_address::parse(server);
+        if (!address || !(four->contains(*address) || six->contains(*address))) return false;
+    }
+    return true;
+}
+
 }  // namespace callforward::dns

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace callforward::dns {
@@ -12,5 +13,8 @@ namespace callforward::dns {
 // "127.0.0.1:53,[::1]:53". Throws std::runtime_error, with advice, for a server that is not
 // understood.
 [[nodiscard]] std::string server_list(const std::vector<std::string>& servers);
+
+// Of a list made by server_list(): whether what these servers say comes over no network.
+[[nodiscard]] bool all_on_loopback(std::string_view list);
 
 }  // namespace callforward::dns

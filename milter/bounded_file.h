@@ -17,4 +17,8 @@ struct file_text {
 
 [[nodiscard]] file_text read_bounded(const std::string& path, std::size_t limit);
 
+// A password: the first line of a file. It is an error when others than the file's owner and group
+// could read or change it, or when the line is empty or longer than 255 bytes.
+[[nodiscard]] file_text read_secret(const std::string& path);
+
 }  // namespace callforward::milter

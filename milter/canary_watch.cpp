@@ -17,6 +17,7 @@ constexpr std::chrono::seconds shortest_interval{1};
 smtpclient::question about(const smtpclient::mailbox& canary, smtpclient::question q) {
     if (q.original_sender) q.sender.clear();
     q.original_sender = false;
+    q.client.reset();
     q.parameters = {};
     q.trace = nullptr;
     q.recipient = canary;

@@ -28,7 +28,7 @@ settings read_document(const config_node& document, reading& in) {
         s.default_policy.fingerprint = verdict_fingerprint(s.default_policy);
     }
     if (const config_member* table = document.find("policy")) {
-        const section_name section{"[policy]", "policy"};
+        const section_name section{"[policy]"};
         s.default_policy = read_policy(table->value, section, s.default_policy, in);
     }
     if (const config_member* domains = document.find("domain")) {

@@ -3,8 +3,7 @@
 // A file is read whole, at most 4 MiB, with the lists it names. All that is wrong is found before
 // anything is thrown, one line each: "file:line:column: message". Behind this header stand
 // config_tree (the only user of a TOML library), config_reader (types, ranges, names),
-// config_sections and config_policy (the keys), config_pending (keys of later releases). Any
-// thread; reads files, changes nothing.
+// config_sections and config_policy (the keys). Any thread; reads files, changes nothing.
 #pragma once
 
 #include "milter/settings.h"
@@ -12,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace callforward::milter {
@@ -35,5 +35,8 @@ class config_error : public std::runtime_error {  // what(): the findings, witho
 // The effective configuration, lists expanded, as TOML that parse_settings() takes back. Keys this
 // release does not act on are left out.
 [[nodiscard]] std::string to_toml(const settings& s);
+
+// The keys of a policy with their values as TOML, in the order of the documentation.
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> policy_values(const policy& p);
 
 }  // namespace callforward::milter

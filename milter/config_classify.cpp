@@ -110,7 +110,7 @@ std::vector<classify_rule> read_classify(const config_node& rules, reading& in) 
         in.found.add(rules.where, "classify is an array of tables: write [[classify]]");
         return all;
     }
-    const section_name section{"[[classify]]", "classify"};
+    const section_name section{"[[classify]]"};
     for (const config_node& item : rules.items) {
         classify_rule rule;
         read_section(item, section, classify_keys, rule, in);
@@ -124,6 +124,12 @@ std::vector<classify_rule> read_classify(const config_node& rules, reading& in) 
                          "\"as\" in [[classify]] can be " + quoted(to_string(rule.as)) +
                              " only for stage \"rcpt\" or \"data\": an earlier reply says "
                              "nothing about the recipient");
+        } else if (usual_class(rule.as) == verdict_class::sender_refused && rule.stage &&
+                   *rule.stage < stage::mail) {
+            in.found.add(as->value.where,
+                         "\"as\" in [[classify]] can be " + quoted(to_string(rule.as)) +
+                             " only for stage \"mail\" or later: nobody has named a sender "
+                             "before");
         }
         all.push_back(std::move(rule));
     }

@@ -8,6 +8,8 @@ namespace callforward::milter {
 namespace {
 
 constexpr std::int64_t most_connections = 10'000;
+constexpr std::int64_t most_connections_in_all = 100'000;
+constexpr std::int64_t most_fleet_connections = 100'000;
 constexpr std::int64_t most_recipients = 1'000'000;
 constexpr std::int64_t most_flips = 1'000;  // each is remembered
 constexpr std::int64_t most_shards = 256;
@@ -41,6 +43,9 @@ using limits_key = config_key<limits>;
 const std::array limits_keys{
     limits_key{"connections_per_host",
                session_count<&per_session::connections_per_host, most_connections>},
+    limits_key{"connections", session_count<&per_session::connections, most_connections_in_all>},
+    limits_key{"fleet_connections_per_host",
+               count<&limits::fleet_connections_per_host, most_fleet_connections>},
     limits_key{"idle_session", session_time<&per_session::idle_session>},
     limits_key{"recipients_per_session",
                session_count<&per_session::recipients_per_session, most_recipients>},

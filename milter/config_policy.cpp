@@ -1,6 +1,10 @@
 #include "milter/config_policy.h"
 
+#include "milter/bounded_file.h"
+#include "milter/config_identity.h"
+#include "milter/config_tls.h"
 #include "milter/config_values.h"
+#include "milter/script.h"
 #include "smtpclient/printable.h"
 
 #include <memory>
@@ -74,20 +78,28 @@ void read_sender(const setting& from, policy_draft& into) {
 
 void read_tls(const setting& from, policy_draft& into) {
     const auto name = from.one_of(smtpclient::tls_level_names());
-    if (!name) return;
-    if (is_pending_value("policy", "tls", *name)) {
-        from.fail("= " + quoted(*name) + ' ' + std::string(not_yet));
-    } else if (const auto level = smtpclient::parse_tls_level(*name)) {
-        into.by.tls = *level;
-    }
+    const auto level = name ? smtpclient::parse_tls_level(*name) : std::nullopt;
+    if (level) into.by.tls.level = *level;
 }
 
-void read_probe_until(const setting& from, policy_draft&) {
-    constexpr std::array<std::string_view, 2> names{"rcpt", "data"};
-    const auto name = from.one_of(names);
-    if (name && is_pending_value("policy", "probe_until", *name)) {
-        from.fail("= " + quoted(*name) + ' ' + std::string(not_yet));
+void read_script(const setting& from, policy_draft& into) {
+    const auto name = from.text();
+    if (!name) return;
+    into.result.script.reset();
+    if (name->empty()) return;
+    const std::string& base = from.shared().directory;
+    const bool complete = name->starts_with('/') || base.empty();
+    const std::string file = complete ? *name : base + '/' + *name;
+    file_text contents = read_bounded(file, policy_script::largest_file);
+    if (!contents.error.empty()) {
+        from.fail("names the file " + quoted(file) + ": " + contents.error);
+        return;
     }
+    script_problem problem;
+    into.result.script = policy_script::make(file, std::move(contents.text), problem);
+    if (into.result.script) return;
+    from.fail_at({file, static_cast<unsigned>(problem.line), 0},
+                 "names a script that can not be used: " + problem.text);
 }
 
 template <class Value, class Read>
@@ -98,6 +110,11 @@ void take(std::optional<Value> read, Read& into) {
 template <action policy::*Member>
 void read_action(const setting& from, policy_draft& into) {
     take(from.one_of_named(action_names), into.result.*Member);
+}
+
+template <void (*Read)(const setting&, smtpclient::tls_policy&)>
+void read_tls_key(const setting& from, policy_draft& into) {
+    Read(from, into.by.tls);
 }
 
 template <milliseconds smtpclient::transport::*Member>
@@ -115,19 +132,40 @@ const std::array policy_keys{
     key{"port",
         [](const setting& from, policy_draft& p) { take(from.integer(1, 65535), p.by.port); }},
     key{"sender", read_sender},
+    key{"sender_fallback",
+        [](const setting& from, policy_draft& p) { read_sender_fallback(from, p.by); }},
     key{"helo",
         [](const setting& from, policy_draft& p) {
             take(from.checked_text(check_helo), p.by.helo);
         }},
+    key{"source_address",
+        [](const setting& from, policy_draft& p) { read_source_address(from, p.by); }},
     key{"timeout", read_limit<&smtpclient::transport::timeout>},
     key{"connect_timeout", read_limit<&smtpclient::transport::connect_timeout>},
     key{"reply_timeout", read_limit<&smtpclient::transport::reply_timeout>},
     key{"tls", read_tls},
+    key{"tls_match", read_tls_key<read_tls_match>},
+    key{"tls_fingerprints", read_tls_key<read_tls_fingerprints>},
+    key{"tls_ca_file", read_tls_key<read_tls_ca_file>},
+    key{"tls_cert_file", read_tls_key<read_tls_cert_file>},
+    key{"tls_key_file", read_tls_key<read_tls_key_file>},
     key{"tls_min",
         [](const setting& from, policy_draft& p) {
-            take(from.one_of_named(tls_version_names), p.by.tls_min);
+            take(from.one_of_named(tls_version_names), p.by.tls.least);
         }},
-    key{"probe_until", read_probe_until},
+    key{"tls_mta_sts",
+        [](const setting& from, policy_draft& p) { take(from.flag(), p.by.tls.mta_sts); }},
+    key{"xclient", [](const setting& from, policy_draft& p) { take(from.flag(), p.by.xclient); }},
+    key{"proxy_protocol",
+        [](const setting& from, policy_draft& p) { take(from.flag(), p.by.proxy_protocol); }},
+    key{"auth_username",
+        [](const setting& from, policy_draft& p) { read_auth_username(from, p.by); }},
+    key{"auth_password_file",
+        [](const setting& from, policy_draft& p) { read_auth_password_file(from, p.by); }},
+    key{"probe_until",
+        [](const setting& from, policy_draft& p) {
+            take(from.one_of_named(probe_end_names), p.by.probe_until);
+        }},
     key{"catch_all_probe",
         [](const setting& from, policy_draft& p) { take(from.flag(), p.by.catch_all_probe); }},
     key{"on_undeliverable", read_action<&policy::on_undeliverable>},
@@ -140,6 +178,7 @@ const std::array policy_keys{
         [](const setting& from, policy_draft& p) {
             take(from.one_of_named(reply_text_names), p.result.reply_text);
         }},
+    key{"script", read_script},
 };
 
 }  // namespace
@@ -150,8 +189,18 @@ policy read_policy(const config_node& table,
                    reading& in) {
     policy_draft draft{base, *base.transport};
     read_section(table, section, policy_keys, draft, in);
+    check_tls(table, section, draft.by.tls, in);
+    check_identity(table, section, draft.by, in);
     draft.result.transport = std::make_shared<const smtpclient::transport>(std::move(draft.by));
     draft.result.fingerprint = verdict_fingerprint(draft.result);
+    auto origin = base.origin ? std::make_shared<policy_origin>(*base.origin)
+                              : std::make_shared<policy_origin>();
+    origin->table = section.shown;
+    for (const config_member& member : table.members) {
+        const place line{member.where.file, member.where.line, 0};
+        origin->keys[member.name] = section.shown + ", " + line.text();
+    }
+    draft.result.origin = std::move(origin);
     return std::move(draft.result);
 }
 
@@ -182,7 +231,7 @@ void read_domain_policies(const config_node& domains, settings& s, reading& in) 
                              "\"]");
             continue;
         }
-        policy p = read_policy(member.value, {shown, "policy"}, s.default_policy, in);
+        policy p = read_policy(member.value, {shown}, s.default_policy, in);
         if (!s.domain_policies.emplace(name, std::move(p)).second) {
             in.found.add(member.where, shown + ": there is another table for this domain");
         }

@@ -2,8 +2,6 @@
 
 #include "milter/config_values.h"
 
-#include <limits>
-
 namespace callforward::milter {
 
 namespace {
@@ -199,48 +197,6 @@ bool is_table(const config_node& node, std::string_view section, reading& in) {
     in.found.add(node.where,
                  std::string(section) + " must be a table, not " + std::string(to_string(node.is)));
     return false;
-}
-
-void check_pending(const setting& from, const pending_key& row) {
-    constexpr auto any = std::numeric_limits<std::int64_t>::max();
-    bool is_default = false;
-    std::string shown = quoted(row.default_value);
-    switch (row.type) {
-        case pending_type::text: {
-            const auto value = from.text();
-            if (!value) return;
-            is_default = *value == row.default_value;
-            break;
-        }
-        case pending_type::flag: {
-            const auto value = from.flag();
-            if (!value) return;
-            shown = row.default_value;
-            is_default = *value == (row.default_value == "true");
-            break;
-        }
-        case pending_type::integer: {
-            const auto value = from.integer(0, any);
-            if (!value) return;
-            shown = row.default_value;
-            is_default = std::to_string(*value) == row.default_value;
-            break;
-        }
-        case pending_type::duration: {
-            const auto value = from.duration(milliseconds(0), milliseconds::max());
-            if (!value) return;
-            is_default = value == parse_duration(row.default_value);
-            break;
-        }
-        case pending_type::list: {
-            const auto value = from.entries([](list_entry&) { return std::string(); });
-            if (!value) return;
-            shown = "[]";
-            is_default = value->empty();
-            break;
-        }
-    }
-    if (!is_default) from.fail(std::string(not_yet) + "; leave it out, or at its default " + shown);
 }
 
 }  // namespace callforward::milter

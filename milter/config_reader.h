@@ -5,7 +5,6 @@
 // sections are read does milter/config.cpp look whether there were findings.
 #pragma once
 
-#include "milter/config_pending.h"
 #include "milter/config_tree.h"
 #include "milter/list_file.h"
 #include "milter/settings_names.h"
@@ -29,8 +28,7 @@ struct reading {  // what all sections share
 };
 
 struct section_name {
-    std::string shown;           // "[policy]", "[domain.\"example.com\"]"
-    std::string_view key_group;  // "policy" for both
+    std::string shown;  // "[policy]", "[domain.\"example.com\"]"
 };
 
 // Makes an entry canonical, or empty to leave it out; returns what is wrong with it, "" when
@@ -105,7 +103,6 @@ void unknown_name(const place& where,
                   std::span<const std::string_view> names,
                   reading& in);
 [[nodiscard]] bool is_table(const config_node& node, std::string_view section, reading& in);
-void check_pending(const setting& from, const pending_key& row);
 
 template <class Settings, std::size_t Count>
 void read_section(const config_node& table,
@@ -120,10 +117,8 @@ void read_section(const config_node& table,
             keys.begin(), keys.end(), [&](const auto& k) { return k.name == member.name; });
         if (key != keys.end()) {
             key->read(from, into);
-        } else if (const pending_key* row = find_pending(section.key_group, member.name)) {
-            check_pending(from, *row);
         } else {
-            auto names = pending_names(section.key_group);
+            std::vector<std::string_view> names;
             for (const auto& k : keys) names.push_back(k.name);
             unknown_name(member.where, "key", member.name, section.shown, names, in);
         }

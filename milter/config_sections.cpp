@@ -1,8 +1,11 @@
 #include "milter/config_sections.h"
 
 #include "dns/domain.h"
+#include "milter/bounded_file.h"
 #include "milter/config_limits.h"
+#include "milter/config_store.h"
 #include "milter/config_values.h"
+#include "milter/fleet/store_address.h"
 #include "smtpclient/printable.h"
 
 namespace callforward::milter {
@@ -179,7 +182,7 @@ const std::array routing_keys{
                 }},
 };
 
-// --- [dns], [cache], [log] ---
+// --- [dns], [cache], [control], [metrics], [log] ---
 
 void read_servers(const setting& from, dns_settings& s) {
     const auto read = checked<check_dns_server>(from);
@@ -188,11 +191,22 @@ void read_servers(const setting& from, dns_settings& s) {
     for (const list_entry& entry : *read) s.servers.push_back(entry.text);
 }
 
+void read_trust_ad(const setting& from, dns_settings& s) {
+    if (from.value().is == config_node::type::flag) {
+        s.trust_ad = from.value().flag ? dns::trust_in_ad::yes : dns::trust_in_ad::no;
+    } else if (from.value().is == config_node::type::text && from.value().text == "auto") {
+        s.trust_ad = dns::trust_in_ad::automatic;
+    } else {
+        from.fail("must be \"auto\", true or false");
+    }
+}
+
 using dns_key = config_key<dns_settings>;
 const std::array dns_keys{
     dns_key{"servers", read_servers},
     dns_key{"timeout",
             [](const setting& from, dns_settings& s) { take(from.time_limit(), s.timeout); }},
+    dns_key{"trust_ad", read_trust_ad},
 };
 
 void read_store(const setting& from, cache_settings& s) {
@@ -206,17 +220,30 @@ void read_store(const setting& from, cache_settings& s) {
         if (!wrong.empty()) from.fail("= \"lmdb:DIRECTORY\" " + wrong);
         while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
         s.store = "lmdb:" + directory;
-    } else if (is_pending_value("cache", "store", *store)) {
-        from.fail("= " + quoted(*store) + ' ' + std::string(not_yet) + "; use \"memory\"");
+    } else if (fleet::is_shared_store(*store)) {
+        read_shared_store(from, *store, s);
     } else {
-        from.fail("must be \"memory\", \"lmdb:DIRECTORY\", \"redis://HOST:PORT/DB\", " +
-                  ("\"rediss://...\" or \"redis+unix:/path\", not " + quoted(*store)));
+        from.fail(
+            "must be \"memory\", \"lmdb:DIRECTORY\", \"redis://HOST:PORT/DB\", "
+            "\"rediss://...\", \"redis+unix:/path\", \"redis+sentinel://...\" or "
+            "\"rediss+sentinel://...\", not " +
+            quoted(*store));
     }
 }
 
 using cache_key = config_key<cache_settings>;
 const std::array cache_keys{
     cache_key{"store", read_store},
+    cache_key{"store_user", read_store_user},
+    cache_key{"store_password_file", read_store_password},
+    cache_key{"store_timeout",
+              [](const setting& from, cache_settings& s) {
+                  take(from.duration(milliseconds(1), milliseconds(10000)), s.store_timeout);
+              }},
+    cache_key{"store_trust",
+              [](const setting& from, cache_settings& s) {
+                  take(from.duration(milliseconds(0), std::chrono::hours(24 * 365)), s.store_trust);
+              }},
     cache_key{"deliverable",
               [](const setting& from, cache_settings& s) { take(from.lifetime(), s.deliverable); }},
     cache_key{"stale",
@@ -242,6 +269,52 @@ const std::array cache_keys{
               }},
 };
 
+std::string check_control_socket(std::string& path) {
+    constexpr std::size_t longest = 107;  // sockaddr_un
+    if (path.empty()) return {};
+    if (const std::string wrong = check_folder(path); !wrong.empty()) return wrong;
+    return path.size() <= longest ? "" : "is too long for a socket: at most 107 bytes";
+}
+
+using control_key = config_key<control_settings>;
+const std::array control_keys{
+    control_key{"socket",
+                [](const setting& from, control_settings& s) {
+                    take(from.checked_text(check_control_socket), s.socket);
+                }},
+};
+
+std::string check_listen(std::string& where) {
+    if (where.empty()) return {};
+    const std::string problem = quoted(where) +
+                                " is not an address and port, as in "
+                                "\"127.0.0.1:9589\"";
+    const auto colon = where.rfind(':');
+    if (colon == std::string::npos) return problem;
+    std::string host = where.substr(0, colon);
+    const bool bracketed = host.starts_with('[') && host.ends_with(']');
+    if (bracketed) host = host.substr(1, host.size() - 2);
+    const auto address = dns::ip_address::parse(host);
+    const std::string port = where.substr(colon + 1);
+    constexpr unsigned long most = 65535;
+    const bool is_number = !port.empty() && port.size() <= 5 &&
+                           port.find_first_not_of("0123456789") == std::string::npos;
+    const bool good =
+        address && is_number && std::stoul(port) <= most && (address->is_v4() || bracketed);
+    return good ? "" : problem;
+}
+
+using metrics_key = config_key<metrics_settings>;
+const std::array metrics_keys{
+    metrics_key{"listen",
+                [](const setting& from, metrics_settings& s) {
+                    take(from.checked_text(check_listen), s.listen);
+                }},
+    metrics_key{
+        "show_addresses",
+        [](const setting& from, metrics_settings& s) { take(from.flag(), s.show_addresses); }},
+};
+
 using log_key = config_key<log_settings>;
 const std::array log_keys{
     log_key{"target",
@@ -257,14 +330,6 @@ const std::array log_keys{
                 take(from.one_of_named(log_level_names), s.level);
             }},
 };
-
-struct nothing {};
-const std::array<config_key<nothing>, 0> no_keys{};
-
-void read_pending(const config_node& table, const section_name& section, reading& in) {
-    nothing into;
-    read_section(table, section, no_keys, into, in);
-}
 
 }  // namespace
 
@@ -285,7 +350,7 @@ void read_plain_sections(const config_node& document, settings& s, reading& in) 
     for (const config_member& member : document.members) {
         const std::string& name = member.name;
         const config_node& table = member.value;
-        const section_name section{'[' + name + ']', name};
+        const section_name section{'[' + name + ']'};
         if (name == "milter") {
             read_section(table, section, milter_keys, s.milter, in);
         } else if (name == "scope") {
@@ -300,10 +365,12 @@ void read_plain_sections(const config_node& document, settings& s, reading& in) 
             read_limits(table, section, s.limits, in);
         } else if (name == "interlock") {
             read_interlock(table, section, s.interlock, in);
+        } else if (name == "control") {
+            read_section(table, section, control_keys, s.control, in);
+        } else if (name == "metrics") {
+            read_section(table, section, metrics_keys, s.metrics, in);
         } else if (name == "log") {
             read_section(table, section, log_keys, s.log, in);
-        } else if (!pending_names(name).empty() && name != "policy") {
-            read_pending(table, section, in);
         } else if (std::find(sections.begin(), sections.end(), name) == sections.end()) {
             unknown_name(member.where, "section", name, "", sections, in);
         }

@@ -1,9 +1,12 @@
 #include "milter/config.h"
 #include "milter/config_values.h"
+#include "milter/script.h"
 #include "milter/settings_names.h"
+#include "smtpclient/certificate.h"
 
 #include <re2/re2.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -109,6 +112,24 @@ std::string_view text_of_sender(const policy& p) {
     return {};
 }
 
+void write(toml_text& out, const smtpclient::tls_policy& tls) {
+    out.word("tls", to_string(tls.level));
+    out.list("tls_match", tls.match, same);
+    out.list("tls_fingerprints", tls.fingerprints, [](const auto& digits) {
+        return smtpclient::with_colons(digits);
+    });
+    out.word("tls_ca_file", tls.authorities.path());
+    out.word("tls_cert_file", tls.certificate.path());
+    out.word("tls_key_file", tls.key.path());
+    out.word("tls_min", to_string(tls.least));
+    out.raw("tls_mta_sts", tls.mta_sts ? "true" : "false");
+}
+
+std::string_view text_of_fallback(const smtpclient::transport& by) {
+    if (!by.sender_fallback) return {};
+    return by.sender_fallback->empty() ? std::string_view("null") : *by.sender_fallback;
+}
+
 void write(toml_text& out, const std::string& header, const policy& p) {
     const smtpclient::transport& by = *p.transport;
     out.section(header);
@@ -116,12 +137,18 @@ void write(toml_text& out, const std::string& header, const policy& p) {
     write_route(out, p);
     out.raw("port", std::to_string(by.port));
     out.word("sender", text_of_sender(p));
+    out.word("sender_fallback", text_of_fallback(by));
     out.word("helo", by.helo);
+    out.list("source_address", by.source_addresses, [](const auto& a) { return a.text(); });
     out.time("timeout", by.timeout);
     out.time("connect_timeout", by.connect_timeout);
     out.time("reply_timeout", by.reply_timeout);
-    out.word("tls", to_string(by.tls));
-    out.word("tls_min", name_in(tls_version_names, by.tls_min));
+    write(out, by.tls);
+    out.raw("xclient", by.xclient ? "true" : "false");
+    out.raw("proxy_protocol", by.proxy_protocol ? "true" : "false");
+    out.word("auth_username", by.login.username);
+    out.word("auth_password_file", by.login.password_file);
+    out.word("probe_until", name_in(probe_end_names, by.probe_until));
     out.raw("catch_all_probe", by.catch_all_probe ? "true" : "false");
     out.word("on_undeliverable", to_string(p.on_undeliverable));
     out.word("on_sender_refused", to_string(p.on_sender_refused));
@@ -130,6 +157,7 @@ void write(toml_text& out, const std::string& header, const policy& p) {
     out.word("on_unreachable", to_string(p.on_unreachable));
     out.word("on_insecure", to_string(p.on_insecure));
     out.word("reply_text", name_in(reply_text_names, p.reply_text));
+    out.word("script", p.script ? p.script->file() : std::string());
 }
 
 std::string text_of(const mailer_rule& rule) {
@@ -165,6 +193,10 @@ void write(toml_text& out, const smtpclient::classify_rule& rule) {
 void write(toml_text& out, const cache_settings& s) {
     out.section("[cache]");
     out.word("store", s.store);
+    out.word("store_user", s.store_user);
+    out.word("store_password_file", s.store_password_file);
+    out.time("store_timeout", s.store_timeout);
+    out.time("store_trust", s.store_trust);
     out.time("deliverable", s.deliverable);
     out.time("stale", s.stale);
     out.time("undeliverable", s.undeliverable);
@@ -181,6 +213,8 @@ void write(toml_text& out, const limits_settings& s) {
     };
     out.section("[limits]");
     number("connections_per_host", s.sessions.connections_per_host);
+    number("connections", s.sessions.connections);
+    number("fleet_connections_per_host", s.fleet_connections_per_host);
     out.time("idle_session", s.sessions.idle_session);
     number("recipients_per_session", s.sessions.recipients_per_session);
     number("recipients_refused_per_session", s.sessions.recipients_refused_per_session);
@@ -201,6 +235,22 @@ void write(toml_text& out, const interlock_settings& s) {
 
 }  // namespace
 
+std::vector<std::pair<std::string, std::string>> policy_values(const policy& p) {
+    toml_text out;
+    write(out, "[policy]", p);
+    const std::string text = out.take();
+    std::vector<std::pair<std::string, std::string>> values;
+    for (std::size_t begin = 0; begin < text.size();) {
+        const auto end = std::min(text.find('\n', begin), text.size());
+        const std::string line = text.substr(begin, end - begin);
+        begin = end + 1;
+        const auto equals = line.find(" = ");
+        if (equals == std::string::npos) continue;
+        values.emplace_back(line.substr(0, equals), line.substr(equals + 3));
+    }
+    return values;
+}
+
 std::string to_toml(const settings& s) {
     toml_text out;
     write(out, s.milter);
@@ -214,9 +264,19 @@ std::string to_toml(const settings& s) {
     out.section("[dns]");
     out.list("servers", s.dns.servers, same);
     out.time("timeout", s.dns.timeout);
+    if (s.dns.trust_ad == dns::trust_in_ad::automatic) {
+        out.word("trust_ad", "auto");
+    } else {
+        out.raw("trust_ad", s.dns.trust_ad == dns::trust_in_ad::yes ? "true" : "false");
+    }
     write(out, s.cache);
     write(out, s.limits);
     write(out, s.interlock);
+    out.section("[control]");
+    out.word("socket", s.control.socket);
+    out.section("[metrics]");
+    out.word("listen", s.metrics.listen);
+    out.raw("show_addresses", s.metrics.show_addresses ? "true" : "false");
     out.section("[log]");
     out.word("target", name_in(log_target_names, s.log.target));
     out.word("format", name_in(log_format_names, s.log.format));

@@ -124,6 +124,69 @@ std::optional<syntax_error> find_too_many_dots(std::string_view text, const conv
     return std::nullopt;
 }
 
+// The table of the last header in `table`, which is where a key at the end of the text belongs.
+const toml::table* last_table(const toml::table& table) {
+    const toml::table* last = &table;
+    const auto consider = [&](const toml::node& node) {
+        const auto* const within = node.is_table() ? last_table(*node.as_table()) : nullptr;
+        if (within == nullptr || node.as_table()->is_inline()) return;
+        if (within->source().begin.line >= last->source().begin.line) last = within;
+    };
+    for (const auto& [key, value] : table) {
+        consider(value);
+        if (!value.is_array_of_tables()) continue;
+        for (const toml::node& item : *value.as_array()) consider(item);
+    }
+    return last;
+}
+
+// "[table]", or "key", at the beginning of a line; "" for what is neither.
+std::string_view defined_by(std::string_view line) {
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    const bool header = line.starts_with('[') && !line.starts_with("[[");
+    quote_scanner quotes(line);
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        if (!quotes.outside(i) || line[i] != (header ? ']' : '=')) continue;
+        line = line.substr(0, header ? i + 1 : i);
+        return line.substr(0, line.find_last_not_of(" \t") + 1);
+    }
+    return {};
+}
+
+// What stands twice, and where it stands already: those who add a table to the sample did not look
+// for it further up. The text before that line has no error. Throws what the TOML library throws.
+std::optional<std::string> twice(std::string_view text, toml::source_index line) {
+    std::size_t begin = 0;
+    for (; line > 1; --line) begin = text.find('\n', begin) + 1;
+    const std::string_view name = defined_by(text.substr(begin, text.find('\n', begin) - begin));
+    if (name.empty()) return std::nullopt;
+    const bool header = name.starts_with('[');
+    const toml::table before = toml::parse(text.substr(0, begin));
+    const toml::table alone = toml::parse(std::string(name) + (header ? "" : " = 0"));
+    const toml::node* old = header ? &before : last_table(before);
+    for (const toml::table* path = &alone; path != nullptr && !path->empty();) {
+        const auto only = path->begin();  // holds what it points to
+        old = old->is_table() ? old->as_table()->get(only->first.str()) : nullptr;
+        if (old == nullptr) return std::nullopt;
+        path = only->second.as_table();
+    }
+    if (header && !old->is_table()) return std::nullopt;
+    const std::string where = " is already at line " + std::to_string(old->source().begin.line);
+    return header ? "the table " + smtpclient::printable(name) + where + ": put the keys there"
+                  : "the key " + smtpclient::printable(name) + where + ": leave one of them";
+}
+
+std::string description_of(const toml::parse_error& error, std::string_view text) {
+    std::string description(error.description());
+    if (description.find("cannot redefine") == std::string::npos) return description;
+    try {
+        if (auto better = twice(text, error.source().begin.line)) return *better;
+    } catch (const toml::parse_error&) {
+        // Unusual text: the library's own words will do.
+    }
+    return description;
+}
+
 std::optional<syntax_error> parse(std::string_view text, const conversion& by, config_node& to) {
     to.is = type::table;
     if (auto error = find_too_many_dots(text, by)) return error;
@@ -131,7 +194,7 @@ std::optional<syntax_error> parse(std::string_view text, const conversion& by, c
         const toml::table document = toml::parse(text, by.file);
         to = by.convert(document, 0);
     } catch (const toml::parse_error& error) {
-        return syntax_error{std::string(error.description()), by.at(error.source())};
+        return syntax_error{description_of(error, text), by.at(error.source())};
     }
     return std::nullopt;
 }

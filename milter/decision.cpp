@@ -78,6 +78,7 @@ constexpr std::array words{
     own_words{reason::disconnected, 451, 4, 1, "next hop closed the connection"},
     own_words{reason::protocol_error, 451, 4, 1, "next hop gave no usable answer"},
     own_words{reason::no_usable_host, 451, 4, 1, "no usable next hop"},
+    own_words{reason::smtputf8, 451, 4, 1, "next hop takes no internationalized address"},
     own_words{reason::loop, 451, 4, 1, "mail for it loops back"},
     own_words{reason::host_penalty, 451, 4, 1, "next hop unreachable"},
     own_words{reason::overloaded, 451, 3, 2, "too many verifications under way"},
@@ -162,7 +163,10 @@ bool is_of_recipient(const std::string& name, const smtpclient::mailbox& recipie
     return recipient.literal() && recipient.literal() == dns::ip_address::parse_literal(bare);
 }
 
-std::string upstream_text(const smtpclient::verdict& v, const smtpclient::mailbox* recipient) {
+// What a next hop said, or a script that may repeat it, for the client's eyes.
+std::string told_text(const std::string& said,
+                      const smtpclient::verdict& v,
+                      const smtpclient::mailbox* recipient) {
     std::vector<std::string> names = v.next_hop_names;
     names.insert(names.end(), v.mx.begin(), v.mx.end());
     names.push_back(v.host);
@@ -170,8 +174,8 @@ std::string upstream_text(const smtpclient::verdict& v, const smtpclient::mailbo
     if (recipient != nullptr) {
         std::erase_if(names, [&](const auto& name) { return is_of_recipient(name, *recipient); });
     }
-    const std::string said = squeezed(v.reply->text(), longest_reply);
-    return squeezed(without_names(said, names), longest_text);
+    const std::string line = squeezed(smtpclient::printable(said, longest_reply), longest_reply);
+    return squeezed(without_names(line, names), longest_text);
 }
 
 bool says_something(std::string_view text) {
@@ -198,9 +202,30 @@ std::string sentence(const finding& f, action a) {
 decision decide(const smtpclient::verdict& v,
                 const policy& p,
                 const smtpclient::mailbox* recipient) {
+    return decide_as(action_for(v.finding.verdict_class, p), {}, v, p, recipient);
+}
+
+decision decide_as(action a,
+                   std::string_view untrusted_text,
+                   const smtpclient::verdict& v,
+                   const policy& p,
+                   const smtpclient::mailbox* recipient) {
     decision d;
-    d.action = action_for(v.finding.verdict_class, p);
+    d.action = a;
     if (d.action == action::accept) return d;
+    if (!untrusted_text.empty()) d.text = told_text(std::string(untrusted_text), v, recipient);
+    const verdict_class c = v.finding.verdict_class;
+    if (c == verdict_class::deliverable || c == verdict_class::skipped) {
+        // Nobody but the script has anything against it.
+        const bool reject = a == action::reject;
+        d.code = reject ? 550 : 450;
+        d.enhanced = reject ? "5.7.1" : "4.7.1";
+        if (!says_something(d.text)) {
+            d.text = reject ? "Recipient address rejected by local policy"
+                            : "Recipient address deferred by local policy, try again later";
+        }
+        return d;
+    }
     // A 2xx may be evidence ("250-SIZE" without STARTTLS), but is nothing to be passed on.
     const bool refusal = v.reply && v.reply->code >= 400 && v.reply->code <= 599;
     const int code = refusal ? v.reply->code : words_for(v.finding).code;
@@ -209,9 +234,17 @@ decision decide(const smtpclient::verdict& v,
     if (!enhanced) enhanced = default_enhanced_code(v.finding, d.code / 100);
     enhanced->status_class = d.code / 100;
     d.enhanced = to_string(*enhanced);
-    if (refusal && p.reply_text == reply_text::upstream) d.text = upstream_text(v, recipient);
+    if (!says_something(d.text) && refusal && p.reply_text == reply_text::upstream) {
+        d.text = told_text(v.reply->text(), v, recipient);
+    }
     if (!says_something(d.text)) d.text = sentence(v.finding, d.action);
     return d;
+}
+
+void add_trace_id(decision& d, std::string_view id) {
+    const std::string mark = " (cf-" + std::string(id) + ')';
+    if (d.text.size() + mark.size() > longest_text) d.text.resize(longest_text - mark.size());
+    d.text += mark;
 }
 
 decision still_pending() {

@@ -15,6 +15,7 @@
 #include "smtpclient/verdict.h"
 
 #include <string>
+#include <string_view>
 
 namespace callforward::milter {
 
@@ -32,11 +33,23 @@ struct decision {
                               const policy& p,
                               const smtpclient::mailbox* recipient);
 
+// The same with an action that a policy script chose, and with its text unless that says nothing.
+// Code and enhanced code agree with the action also where the verdict has none of its kind.
+[[nodiscard]] decision decide_as(action a,
+                                 std::string_view untrusted_text,
+                                 const smtpclient::verdict& v,
+                                 const policy& p,
+                                 const smtpclient::mailbox* recipient);
+
 [[nodiscard]] decision still_pending();     // 450 4.2.0: time is up, the answer is under way
 [[nodiscard]] decision shutting_down();     // 451 4.3.0
 [[nodiscard]] decision internal_error();    // 451 4.3.0
 [[nodiscard]] decision too_many_unknown();  // 421 4.7.1: the client is sent away, session and all
 [[nodiscard]] decision domain_suspended();  // 450 4.3.0: instead of a reject, see interlock.h
+
+// For a client that is refused or put off: " (cf-" id ")" behind the text, which stays within its
+// limit.
+void add_trace_id(decision& d, std::string_view id);
 
 // The enhanced code that stands for a finding where the next hop gave none; status_class says which
 // of its two forms.

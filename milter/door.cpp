@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <exception>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -23,12 +24,14 @@ door* the_door = nullptr;
 struct inbound {  // one SMTP session; libmilter moves it between threads, but never runs two
                   // callbacks at once
     bool mail_without_reply = false;
-    std::string mail;
-    std::vector<std::string> mail_parameters;
+    bool helo_without_reply = false;
+    bool has_mail = false;
+    envelope now;  // its memory is used again for each RCPT
 
     void forget_mail() {
-        mail.clear();
-        mail_parameters.clear();
+        has_mail = false;
+        now.mail.clear();
+        now.mail_parameters.clear();
     }
 };
 
@@ -36,10 +39,19 @@ inbound* session_of(SMFICTX* ctx) {
     return static_cast<inbound*>(smfi_getpriv(ctx));
 }
 
-std::string macro(SMFICTX* ctx, const char* name) {
+// A new one where there is none: after QUIT_NC, with which an MTA goes on to the next client
+// without negotiating again.
+inbound& session_for(SMFICTX* ctx) {
+    if (inbound* const session = session_of(ctx)) return *session;
+    auto session = std::make_unique<inbound>();
+    if (smfi_setpriv(ctx, session.get()) != MI_SUCCESS) throw std::bad_alloc();
+    return *session.release();
+}
+
+const char* macro(SMFICTX* ctx, const char* name) {
     std::string writable(name);  // the prototype is older than const
     const char* const value = smfi_getsymval(ctx, writable.data());
-    return value == nullptr ? std::string{} : std::string(value);
+    return value == nullptr ? "" : value;
 }
 
 sfsistat to_libmilter(action a) {
@@ -105,11 +117,13 @@ public:
                               unsigned long* unused_a,
                               unsigned long* unused_b) {
         return guarded([&]() -> sfsistat {
-            constexpr unsigned long wanted = SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOBODY |
-                                             SMFIP_NOHDRS | SMFIP_NOEOH | SMFIP_NOUNKNOWN |
-                                             SMFIP_NODATA | SMFIP_NR_MAIL;
+            const unsigned long helo = the_door->asks_for_helo_ ? SMFIP_NR_HELO : SMFIP_NOHELO;
+            const unsigned long wanted = SMFIP_NOCONNECT | SMFIP_NOBODY | SMFIP_NOHDRS |
+                                         SMFIP_NOEOH | SMFIP_NOUNKNOWN | SMFIP_NODATA |
+                                         SMFIP_NR_MAIL | helo;
             auto session = std::make_unique<inbound>();
             *steps = wanted & offered_steps;
+            session->helo_without_reply = (*steps & SMFIP_NR_HELO) != 0;
             session->mail_without_reply = (*steps & SMFIP_NR_MAIL) != 0;
             *actions = 0;
             *unused_a = 0;
@@ -127,17 +141,27 @@ public:
         });
     }
 
+    static sfsistat helo(SMFICTX* ctx, char* name) {
+        inbound* const session = session_of(ctx);
+        const bool silent = session != nullptr && session->helo_without_reply;
+        const sfsistat status = guarded([&]() -> sfsistat {
+            if (name != nullptr) session_for(ctx).now.client_helo = name;
+            return SMFIS_CONTINUE;
+        });
+        return silent ? SMFIS_NOREPLY : status;
+    }
+
     static sfsistat mail(SMFICTX* ctx, char** arguments) {
         inbound* const session = session_of(ctx);
         const bool silent = session != nullptr && session->mail_without_reply;
         const sfsistat status = guarded([&]() -> sfsistat {
-            if (session == nullptr || arguments == nullptr || *arguments == nullptr) {
-                return SMFIS_CONTINUE;
-            }
-            session->forget_mail();
-            session->mail = *arguments;
+            if (arguments == nullptr || *arguments == nullptr) return SMFIS_CONTINUE;
+            inbound& its = session_for(ctx);
+            its.forget_mail();
+            its.has_mail = true;
+            its.now.mail = *arguments;
             for (char** next = arguments + 1; *next != nullptr; ++next) {
-                session->mail_parameters.emplace_back(*next);
+                its.now.mail_parameters.emplace_back(*next);
             }
             return SMFIS_CONTINUE;
         });
@@ -148,12 +172,21 @@ public:
         ++the_door->busy_;
         const sfsistat status = guarded([&]() -> sfsistat {
             if (the_door->closing_) return give(ctx, shutting_down());
-            const envelope e = copy(ctx, arguments);
+            inbound& session = session_for(ctx);
+            copy(ctx, arguments, session);
             const keep_waiting wait = [ctx] { return smfi_progress(ctx) == MI_SUCCESS; };
-            return give(ctx, the_door->handler_(e, wait));
+            return give(ctx, the_door->handler_(session.now, wait));
         });
         --the_door->busy_;
         return status;
+    }
+
+    // No MTA is asked to pass these on: they are our own.
+    static sfsistat unknown(SMFICTX* /*ctx*/, const char* command) {
+        return guarded([&]() -> sfsistat {
+            static_cast<void>(the_door->spare_.serve(command == nullptr ? "" : command));
+            return SMFIS_CONTINUE;
+        });
     }
 
     static sfsistat abort(SMFICTX* ctx) {
@@ -168,8 +201,8 @@ public:
     }
 
 private:
-    static envelope copy(SMFICTX* ctx, char** arguments) {
-        envelope e;
+    static void copy(SMFICTX* ctx, char** arguments, inbound& session) {
+        envelope& e = session.now;
         e.mta.version = macro(ctx, "v");
         e.mta.hostname = macro(ctx, "j");
         e.queue_id = macro(ctx, "i");
@@ -180,13 +213,10 @@ private:
         e.rcpt_mailer = macro(ctx, "{rcpt_mailer}");
         e.rcpt_host = macro(ctx, "{rcpt_host}");
         e.rcpt_address = macro(ctx, "{rcpt_addr}");
-        if (const inbound* const session = session_of(ctx)) {
-            e.mail = session->mail;
-            e.mail_parameters = session->mail_parameters;
+        if (!session.has_mail) {
+            e.mail.assign(1, '<').append(macro(ctx, "{mail_addr}")).append(1, '>');
         }
-        if (e.mail.empty()) e.mail = '<' + macro(ctx, "{mail_addr}") + '>';
-        if (arguments != nullptr && *arguments != nullptr) e.rcpt = *arguments;
-        return e;
+        e.rcpt = arguments != nullptr && *arguments != nullptr ? *arguments : "";
     }
 };
 
@@ -208,11 +238,13 @@ void door::open(const milter_settings& settings) {
     description.xxfi_name = name.data();
     description.xxfi_version = SMFI_VERSION;
     description.xxfi_flags = SMFIF_SETSYMLIST;
+    description.xxfi_helo = callbacks::helo;
     description.xxfi_envfrom = callbacks::mail;
     description.xxfi_envrcpt = callbacks::rcpt;
     description.xxfi_abort = callbacks::abort;
     description.xxfi_close = callbacks::close;
     description.xxfi_negotiate = callbacks::negotiate;
+    description.xxfi_unknown = callbacks::unknown;
     std::string socket = settings.socket;
     // The mode is there from the first moment that the socket can be connected to.
     const mode_t before = umask(0777 & ~static_cast<mode_t>(settings.socket_mode));
@@ -225,6 +257,7 @@ void door::open(const milter_settings& settings) {
                                  ": libmilter's reason is in the system log");
     }
     if (!socket_path_.empty() && group) give_to_group(socket_path_, *group);
+    spare_.open(settings.socket);
 }
 
 void door::run() {

@@ -1,16 +1,17 @@
 // The door: libmilter, and nothing of it outside this room.
 //
 // RCPT only: CONNECT, HELO and everything after RCPT are switched off where the MTA lets us, MAIL
-// comes without a reply, and all macros are asked for at RCPT (smfi_setsymlist), so that a
-// recipient costs one round trip and the MTA needs no setting. Each RCPT is copied into a plain
-// envelope and given to the handler on libmilter's thread, which may block; whatever the handler
-// throws becomes a tempfail and a log line. libmilter keeps process-wide state: one door per
-// process, run() once.
+// (and HELO, where a next hop is to be told of it) comes without a reply, and all macros are asked
+// for at RCPT (smfi_setsymlist), so that a recipient costs one round trip and the MTA needs no
+// setting. Each RCPT is copied into a plain envelope and given to the handler on libmilter's
+// thread, which may block; whatever the handler throws becomes a tempfail and a log line. libmilter
+// keeps process-wide state: one door per process, run() once.
 #pragma once
 
 #include "milter/decision.h"
 #include "milter/envelope.h"
 #include "milter/settings.h"
+#include "milter/spare_workers.h"
 
 #include <atomic>
 #include <chrono>
@@ -37,6 +38,10 @@ public:
     void open(const milter_settings& settings);
     // Serves until libmilter gives up; the process' signals are signals.h's.
     void run();
+    // Whether sessions that begin from now on tell what the client said in HELO. Thread: any.
+    void ask_for_helo(bool wanted) { asks_for_helo_ = wanted; }
+    // The calling thread answers a RCPT, and is about to wait for a next hop.
+    void about_to_wait() { spare_.about_to_wait(); }
     // From now on a new RCPT is put off without being looked at. Thread: any.
     void refuse_new() { closing_ = true; }
     // Waits until no RCPT is being answered, at most so long. Thread: any.
@@ -47,9 +52,11 @@ public:
 private:
     class callbacks;
     recipient_handler handler_;
+    spare_workers spare_;
     std::string socket_path_;
     std::atomic<int> busy_{0};
     std::atomic<bool> closing_{false};
+    std::atomic<bool> asks_for_helo_{false};
 };
 
 }  // namespace callforward::milter

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <future>
+#include <iterator>
 #include <new>
 #include <thread>
 
@@ -26,10 +28,17 @@ smtpclient::reach reach_of(const settings& s) {
     return r;
 }
 
+unsigned shards_of(const settings& s, unsigned wanted) {
+    if (wanted != 0) return wanted;
+    if (s.limits.shards != 0) return s.limits.shards;
+    return std::max(1U, std::thread::hardware_concurrency());
+}
+
 dns::resolver_options resolver_of(const settings& s) {
     dns::resolver_options options;
     options.servers = s.dns.servers;
     options.timeout = s.dns.timeout;
+    options.trust_ad = s.dns.trust_ad;
     return options;
 }
 
@@ -67,7 +76,7 @@ std::string_view domain_of(const smtpclient::mailbox& recipient) {
     return recipient.domain() ? recipient.domain()->name() : recipient.domain_part();
 }
 
-void announce(const interlock_state& s) {
+void say(const interlock_state& s) {
     log::say(log_level::warning,
              s.closed ? "interlock closed: undeliverable recipients of this domain are put off"
                       : "interlock opened: undeliverable recipients of this domain are rejected",
@@ -75,6 +84,19 @@ void announce(const interlock_state& s) {
               {"flips", std::to_string(s.flips)},
               {"canaries_refused", std::to_string(s.canaries_refused)},
               {"closed_ms", std::to_string(s.closed_for.count())}});
+}
+
+source source_of(const verdicts::joined_questions::ticket& ticket, bool answered) {
+    const auto where = answered ? ticket.answer->where() : verdicts::found_at::next_hop;
+    switch (where) {
+        case verdicts::found_at::next_hop:
+            return ticket.is_first ? source::probe : source::shared;
+        case verdicts::found_at::shared_store:
+            return source::cache;
+        case verdicts::found_at::other_edge:
+            return source::shared;
+    }
+    return source::none;
 }
 
 std::shared_ptr<const smtpclient::verdict> wait(verdicts::pending_answer& pending,
@@ -93,26 +115,40 @@ std::shared_ptr<const smtpclient::verdict> wait(verdicts::pending_answer& pendin
 
 engine::engine(const settings& s, unsigned shards)
     : known_(s.cache, verdicts::make_store(s.cache)),
+      edge_(fleet::is_shared_store(s.cache.store)
+                ? std::make_unique<fleet::edge>(fleet::store_options_of(s.cache),
+                                                s.limits.fleet_connections_per_host,
+                                                known_,
+                                                shards_of(s, shards))
+                : nullptr),
       under_way_(s.limits.pending, s.limits.pending_share),
-      interlock_(s.interlock, announce),
+      interlock_(s.interlock, [this](const interlock_state& state) { announce(state); }),
       resolver_(resolver_of(s)),
       reach_(reach_of(s)),
       sessions_(sessions_of(s)),
-      canaries_(
-          interlock_, s.interlock, [this](smtpclient::question q, const std::string& fingerprint) {
-              ask_in_background(std::move(q), fingerprint);
-          }) {
-    if (shards == 0) shards = s.limits.shards;
-    if (shards == 0) shards = std::max(1U, std::thread::hardware_concurrency());
-    for (unsigned i = 0; i < shards; ++i) {
-        shards_.push_back(std::make_unique<shard>(resolver_, reach_, sessions_));
+      canaries_(interlock_,
+                s.interlock,
+                [this](const smtpclient::question& q, const std::string& fingerprint) {
+                    ask_in_background(q, fingerprint);
+                }) {
+    if (edge_) {
+        edge_->on_refused([this](const smtpclient::mailbox& recipient) {
+            interlock_.learn_elsewhere(recipient, clock::now());
+        });
+    }
+    const unsigned count = shards_of(s, shards);
+    for (unsigned i = 0; i < count; ++i) {
+        shards_.push_back(std::make_unique<shard>(resolver_, reach_, sessions_, edge_.get()));
     }
 }
 
-engine::~engine() = default;
+engine::~engine() {
+    if (edge_) edge_->close();
+}
 
 void engine::use(const settings& s) {
     known_.use(s.cache);
+    if (edge_) edge_->use(s);
     under_way_.use(s.limits.pending, s.limits.pending_share);
     interlock_.use(s.interlock, clock::now());
     canaries_.use(s.interlock);
@@ -132,17 +168,18 @@ void engine::save(std::chrono::milliseconds at_most) {
     static_cast<void>(known_.flush(at_most));
 }
 
-answer engine::ask(smtpclient::question q, const std::string& fingerprint, const patience& p) {
+answer engine::ask(const smtpclient::question& q,
+                   const std::string& fingerprint,
+                   const patience& p) {
     const auto key = known_.key_of(q, fingerprint);
     const auto known = known_.find(key, q.recipient, verdicts::moment::now());
-    q.deadline = clock::now() + q.by->timeout;
     if (!known || known->stale) canaries_.note(q, fingerprint);
     if (known && !known->stale) {
-        if (known->refresh) refresh(q, key);
+        if (known->refresh) refresh(q, key, fingerprint);
         return {known->verdict(), source::cache};
     }
     if (known && known->unreachable) return {known->verdict(), source::stale};
-    answer found = find_out(q, key, p);
+    answer found = find_out(q, key, fingerprint, p);
     const bool reached = found.verdict && found.verdict->finding.verdict_class !=
                                               smtpclient::verdict_class::unreachable;
     if (known && !reached) return {known->verdict(), source::stale};
@@ -153,36 +190,58 @@ answer engine::ask(smtpclient::question q, const std::string& fingerprint, const
 // its equals.
 answer engine::find_out(const smtpclient::question& q,
                         const verdicts::question_key& key,
+                        const std::string& fingerprint,
                         const patience& p) {
-    answer found = join(q, key, key.recipient_only(), p);
+    answer found = join(q, key, key.recipient_only(), fingerprint, p);
     const bool anothers = found.verdict && found.source == source::shared &&
                           !smtpclient::about_recipient_alone(*found.verdict);
     if (!anothers) return found;
-    const auto known = known_.find(key, q.recipient, verdicts::moment::now());
+    const auto known = known_.recall(key, verdicts::moment::now());
     if (known && !known->stale) return {known->verdict(), source::shared};
-    return join(q, key, key.with_sender(), p);
+    return join(q, key, key.with_sender(), fingerprint, p);
 }
 
 bool engine::is_suspended(const smtpclient::mailbox& recipient) {
-    return recipient.domain() && interlock_.is_closed(recipient.domain()->name(), clock::now());
+    if (!recipient.domain()) return false;
+    const std::string& domain = recipient.domain()->name();
+    return interlock_.is_closed(domain, clock::now()) ||
+           (edge_ && edge_->is_closed_elsewhere(domain));
 }
 
 std::vector<interlock_state> engine::suspensions() const {
     return interlock_.states(clock::now());
 }
 
-// Past what is known: its answer is to be a new one.
-void engine::ask_in_background(smtpclient::question q, const std::string& fingerprint) {
+engine::host_list engine::hosts(std::chrono::milliseconds at_most) {
+    const auto limit = clock::now() + at_most;
+    host_list all;
+    for (auto& each : shards_) {
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now());
+        auto some = each->hosts(std::max(left, std::chrono::milliseconds(0)));
+        if (!some) all.complete = false;
+        if (some) {
+            all.hosts.insert(all.hosts.end(),
+                             std::make_move_iterator(some->begin()),
+                             std::make_move_iterator(some->end()));
+        }
+    }
+    return all;
+}
+
+// Past what is known: its answer is to be a new one, and to be compared with it.
+void engine::ask_in_background(const smtpclient::question& q, const std::string& fingerprint) {
     const auto key = known_.key_of(q, fingerprint);
+    static_cast<void>(known_.find(key, q.recipient, verdicts::moment::now()));
     const std::string under = key.recipient_only().text();
-    q.deadline = clock::now() + q.by->timeout;
     const auto ticket = under_way_.join(under, domain_of(q.recipient));
-    if (ticket.is_first) start(q, key, under);
+    if (ticket.is_first) start(q, {key, fingerprint, fleet::purpose::anew}, under);
 }
 
 answer engine::join(const smtpclient::question& q,
                     const verdicts::question_key& key,
                     const verdicts::digest& name,
+                    const std::string& fingerprint,
                     const patience& p) {
     const std::string under = name.text();
     const auto ticket = under_way_.join(under, domain_of(q.recipient));
@@ -192,53 +251,124 @@ answer engine::join(const smtpclient::question& q,
     }
     if (ticket.is_first) {
         // The one before us may have been answered since we looked.
-        const auto known = known_.find(key, q.recipient, verdicts::moment::now());
+        const auto known = known_.recall(key, verdicts::moment::now());
         if (known && !known->stale) {
             under_way_.answer(under, known->verdict());
             return {known->verdict(), source::cache};
         }
-        start(q, key, under);
+        start(q, {key, fingerprint, fleet::purpose::answer}, under);
     }
+    if (about_to_wait_) about_to_wait_();
     auto v = wait(*ticket.answer, p);
-    return {std::move(v), ticket.is_first ? source::probe : source::shared};
+    return {v, source_of(ticket, v != nullptr)};
 }
 
 // In the background: nobody waits, and a failure changes nothing that is known.
-void engine::refresh(const smtpclient::question& q, const verdicts::question_key& key) {
+void engine::refresh(const smtpclient::question& q,
+                     const verdicts::question_key& key,
+                     const std::string& fingerprint) {
     const std::string under = key.recipient_only().text();
     const auto ticket = under_way_.join(under, domain_of(q.recipient));
-    if (ticket.answer && ticket.is_first) start(q, key, under);
+    if (!ticket.answer || !ticket.is_first) return;
+    start(q, {key, fingerprint, fleet::purpose::refresh}, under);
+}
+
+// All questions for one destination go to one shard; what has the same MX is one destination only
+// by domain.
+shard& engine::owner_of(const smtpclient::question& q) {
+    const std::string destination =
+        q.to.recipient_mx && q.recipient.domain() ? q.recipient.domain()->name() : q.to.text();
+    return *shards_[std::hash<std::string>{}(destination) % shards_.size()];
+}
+
+std::shared_ptr<const smtpclient::verdict> engine::ask_alone(const smtpclient::question& q,
+                                                             std::chrono::milliseconds at_most) {
+    // Shared: who asks may have given up by the time there is an answer.
+    auto told = std::make_shared<std::promise<std::shared_ptr<const smtpclient::verdict>>>();
+    auto answer = told->get_future();
+    smtpclient::question asked = q;
+    asked.deadline = clock::now() + std::min(q.by->timeout, at_most);
+    auto then = [told](shard_answer a) {
+        told->set_value(std::make_shared<const smtpclient::verdict>(std::move(a.verdict)));
+    };
+    owner_of(q).ask(std::move(asked), std::nullopt, std::move(then));
+    if (answer.wait_for(at_most) != std::future_status::ready) return nullptr;
+    return answer.get();
+}
+
+std::vector<verdicts::known> engine::what_is_known(const smtpclient::question& q,
+                                                   const std::string& fingerprint) {
+    // Looked for as a RCPT would, so that memory has what the store has.
+    const auto key = known_.key_of(q, fingerprint);
+    static_cast<void>(known_.find(key, q.recipient, verdicts::moment::now()));
+    return known_.show(q.recipient);
 }
 
 void engine::start(const smtpclient::question& q,
-                   const verdicts::question_key& key,
+                   fleet::shared_question about,
                    const std::string& name) {
-    // All questions for one destination go to one shard; what has the same MX is one destination
-    // only by domain.
-    const std::string destination =
-        q.to.recipient_mx && q.recipient.domain() ? q.recipient.domain()->name() : q.to.text();
-    auto& owner = *shards_[std::hash<std::string>{}(destination) % shards_.size()];
+    auto& owner = owner_of(q);
     // What is entered as under way has to be answered, or nobody could ask for it again.
     try {
-        owner.ask(q, [this, key, name, recipient = q.recipient](smtpclient::verdict v) {
-            if (v.reply) shorten(*v.reply);
-            auto shared = std::make_shared<const smtpclient::verdict>(std::move(v));
-            // Known before it is no longer under way: who asks in between must not ask the next
-            // hop again.
-            try {
-                const auto before = known_.find(key, recipient, verdicts::moment::now());
-                std::optional<smtpclient::outcome> former;
-                if (before) former = before->verdict()->outcome();
-                const bool in_doubt = interlock_.learn(recipient, former, *shared, clock::now());
-                // What is in doubt is no knowledge, and replaces none.
-                if (!in_doubt) known_.store(key, recipient, *shared, verdicts::moment::now());
-            } catch (const std::bad_alloc&) {  // then it is not known the next time
-            }
-            under_way_.answer(name, shared);
-        });
+        smtpclient::question asked = q;
+        const auto begin = clock::now();
+        asked.deadline = begin + q.by->timeout;
+        const auto key = about.key;
+        // Shared with the question's copies, the last of which goes when it is answered.
+        const auto said = std::make_shared<transcript>();
+        asked.trace = [said](char side, std::string_view line) { said->add(side, line); };
+        auto then =
+            [this, key, name, begin, said, id = q.id, recipient = q.recipient](shard_answer a) {
+                if (a.shared.verdict) {
+                    under_way_.answer(name,
+                                      a.shared.verdict,
+                                      a.shared.waited ? verdicts::found_at::other_edge
+                                                      : verdicts::found_at::shared_store);
+                    return;
+                }
+                seen_.counts.count_probe(a.verdict, clock::now() - begin);
+                seen_.dialogues.keep(
+                    {id, recipient.key(), std::chrono::system_clock::now(), said->text()});
+                if (a.verdict.reply) shorten(*a.verdict.reply);
+                auto shared = std::make_shared<const smtpclient::verdict>(std::move(a.verdict));
+                // Known before it is no longer under way: who asks in between must not ask the next
+                // hop again.
+                try {
+                    learn(recipient, key, *shared, a.asked);
+                } catch (const std::bad_alloc&) {  // then it is not known the next time
+                }
+                under_way_.answer(name, shared);
+            };
+        owner.ask(std::move(asked), std::move(about), std::move(then));
     } catch (const std::exception&) {
         under_way_.answer(name, std::make_shared<smtpclient::verdict>(overloaded(false)));
     }
+}
+
+void engine::learn(const smtpclient::mailbox& recipient,
+                   const verdicts::question_key& key,
+                   const smtpclient::verdict& v,
+                   fleet::asking* asked) {
+    // Who asked has looked in the store, too.
+    const auto before = known_.recall(key, verdicts::moment::now());
+    std::optional<smtpclient::outcome> former;
+    if (before) former = before->verdict()->outcome();
+    const bool refused = is_refusal(v);
+    const bool flips = refused && former == smtpclient::outcome::deliverable;
+    if (edge_ && flips) edge_->tell_refused(recipient);
+    bool in_doubt = interlock_.learn(recipient, former, v, clock::now());
+    if (edge_ && refused && recipient.domain()) {
+        in_doubt = in_doubt || edge_->is_closed_elsewhere(recipient.domain()->name());
+    }
+    // What is in doubt is no knowledge, and replaces none.
+    std::optional<verdicts::kept_entry> kept;
+    if (!in_doubt) kept = known_.store(key, recipient, v, verdicts::moment::now());
+    if (asked != nullptr) asked->learnt(kept, v);
+}
+
+void engine::announce(const interlock_state& s) {
+    say(s);
+    if (edge_) edge_->tell_interlock(s.domain, s.closed);
 }
 
 }  // namespace callforward::milter

@@ -10,8 +10,10 @@
 #pragma once
 
 #include "milter/canary_watch.h"
+#include "milter/fleet/edge.h"
 #include "milter/interlock.h"
 #include "milter/log_line.h"
+#include "milter/observations.h"
 #include "milter/settings.h"
 #include "milter/shard.h"
 #include "milter/verdicts/cache.h"
@@ -51,10 +53,21 @@ public:
     engine(const engine&) = delete;
     engine& operator=(const engine&) = delete;
 
-    // fingerprint: policy.fingerprint. q.deadline is set here, from q.by->timeout.
-    [[nodiscard]] answer ask(smtpclient::question q,
+    // fingerprint: policy.fingerprint. The question's deadline is set here, from q.by->timeout. A
+    // known acceptance allocates nothing.
+    [[nodiscard]] answer ask(const smtpclient::question& q,
                              const std::string& fingerprint,
                              const patience& p);
+    // Called on the thread of an ask() that is about to wait. Before the first ask().
+    void tell_of_waits(std::function<void()> about_to_wait) {
+        about_to_wait_ = std::move(about_to_wait);
+    }
+    // Asks for itself, past what is known and what others ask, and changes nothing that is known.
+    // Nothing: no answer in time.
+    [[nodiscard]] std::shared_ptr<const smtpclient::verdict> ask_alone(
+        const smtpclient::question& q, std::chrono::milliseconds at_most);
+    [[nodiscard]] std::vector<verdicts::known> what_is_known(const smtpclient::question& q,
+                                                             const std::string& fingerprint);
     // For the questions that begin after it; [cache] store and capacities stay those of the start.
     void use(const settings& s);
     // What was learnt and is not on disk yet: before the process ends.
@@ -63,22 +76,49 @@ public:
     // True while the domain's undeliverable recipients are put off instead of rejected.
     [[nodiscard]] bool is_suspended(const smtpclient::mailbox& recipient);
     [[nodiscard]] std::vector<interlock_state> suspensions() const;
+    // For the control socket, and for who counts RCPTs.
+    [[nodiscard]] observations& seen() { return seen_; }
+    [[nodiscard]] std::size_t pending() const { return under_way_.size(); }
+    struct host_list {
+        std::vector<smtpclient::host_state> hosts;
+        bool complete = true;  // a shard was too busy to say
+    };
+    [[nodiscard]] host_list hosts(std::chrono::milliseconds at_most);
+    // Whether the shards' event loops all turn, asked for at most so long. Thread: any.
+    [[nodiscard]] bool is_alive(std::chrono::milliseconds at_most) const {
+        return all_turn(shards_, at_most);
+    }
+    // What this edge shares with others; nothing when it shares nothing.
+    [[nodiscard]] const fleet::edge* shared() const { return edge_.get(); }
 
 private:
-    void ask_in_background(smtpclient::question q, const std::string& fingerprint);
+    void ask_in_background(const smtpclient::question& q, const std::string& fingerprint);
     [[nodiscard]] answer find_out(const smtpclient::question& q,
                                   const verdicts::question_key& key,
+                                  const std::string& fingerprint,
                                   const patience& p);
     [[nodiscard]] answer join(const smtpclient::question& q,
                               const verdicts::question_key& key,
                               const verdicts::digest& name,
+                              const std::string& fingerprint,
                               const patience& p);
-    void refresh(const smtpclient::question& q, const verdicts::question_key& key);
+    void refresh(const smtpclient::question& q,
+                 const verdicts::question_key& key,
+                 const std::string& fingerprint);
+    [[nodiscard]] shard& owner_of(const smtpclient::question& q);
     void start(const smtpclient::question& q,
-               const verdicts::question_key& key,
+               fleet::shared_question about,
                const std::string& name);
+    void learn(const smtpclient::mailbox& recipient,
+               const verdicts::question_key& key,
+               const smtpclient::verdict& v,
+               fleet::asking* asked);
+    void announce(const interlock_state& s);
 
+    std::function<void()> about_to_wait_;
+    observations seen_;
     verdicts::cache known_;
+    std::unique_ptr<fleet::edge> edge_;  // nothing: no shared store
     verdicts::joined_questions under_way_;
     interlock interlock_;
     std::mutex mutex_;  // over what a reload changes

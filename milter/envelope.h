@@ -23,6 +23,7 @@ struct envelope {
     std::string client_address;  // {client_addr}: "192.0.2.1", "IPv6:2001:db8::1"; "" when local
     std::string client_name;     // {client_name}
     std::string client_port;     // {client_port}
+    std::string client_helo;     // HELO or EHLO argument; "" where the door does not ask for it
     std::string authenticated;   // {auth_authen}
     std::string mail;  // MAIL argv[0]: "<s@example>", as the client wrote it; {mail_addr} if MAIL
                        // was not seen

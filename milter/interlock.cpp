@@ -16,12 +16,6 @@ namespace {
 constexpr std::size_t most_domains = 10'000;
 constexpr int longest_hold = 24;  // windows: 2 h with the default
 
-// The directory speaks in replies to RCPT; that a domain is gone from DNS is another matter.
-bool is_refusal(const smtpclient::verdict& v) {
-    return v.outcome() == outcome::undeliverable &&
-           (v.stage == stage::rcpt || v.stage == stage::data);
-}
-
 std::set<std::string, std::less<>> lower_case(const std::vector<std::string>& addresses) {
     std::set<std::string, std::less<>> all;
     for (const auto& address : addresses) all.insert(smtpclient::to_lower(address));
@@ -29,6 +23,11 @@ std::set<std::string, std::less<>> lower_case(const std::vector<std::string>& ad
 }
 
 }  // namespace
+
+bool is_refusal(const smtpclient::verdict& v) {
+    return v.outcome() == outcome::undeliverable &&
+           (v.stage == stage::rcpt || v.stage == stage::data);
+}
 
 interlock::interlock(const interlock_settings& s, announcement announce)
     : announce_(std::move(announce)), settings_(s), canaries_(lower_case(s.canaries)) {}
@@ -78,6 +77,20 @@ bool interlock::learn(const smtpclient::mailbox& recipient,
     const auto after = domains_.find(domain);
     const bool closed = after != domains_.end() && after->second.closed;
     return v.outcome() == outcome::undeliverable && (closed || known_to_flip);
+}
+
+void interlock::learn_elsewhere(const smtpclient::mailbox& recipient, time_point now) {
+    if (!recipient.domain()) return;
+    const auto address = verdicts::seeded_hash(recipient.key(), verdicts::hash_seed::of_process());
+    const std::lock_guard lock(mutex_);
+    if (settings_.flip_limit == 0) return;
+    auto its = domains_.find(recipient.domain()->name());
+    if (its == domains_.end()) {
+        if (!make_room(now)) return;
+        its = domains_.try_emplace(recipient.domain()->name()).first;
+    }
+    count_flip(its->second, address, true, now);
+    settle(its, now);
 }
 
 void interlock::count_flip(domain_state& d,

@@ -40,6 +40,9 @@ struct interlock_state {
     std::chrono::milliseconds closed_for{0};
 };
 
+// The directory speaks in replies to RCPT; that a domain is gone from DNS is another matter.
+[[nodiscard]] bool is_refusal(const smtpclient::verdict& v);
+
 class interlock {
 public:
     using time_point = std::chrono::steady_clock::time_point;
@@ -55,6 +58,8 @@ public:
                              std::optional<smtpclient::outcome> former,
                              const smtpclient::verdict& v,
                              time_point now);
+    // Another edge has seen it flip; it counts here, too.
+    void learn_elsewhere(const smtpclient::mailbox& recipient, time_point now);
     [[nodiscard]] bool is_closed(std::string_view domain, time_point now);
     // Opens what nobody asks about.
     void settle(time_point now);

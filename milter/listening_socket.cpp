@@ -2,6 +2,7 @@
 
 #include "milter/config.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include <memory>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 namespace callforward::milter {
 
@@ -36,6 +38,7 @@ public:
     descriptor(const descriptor&) = delete;
     descriptor& operator=(const descriptor&) = delete;
     [[nodiscard]] int get() const { return number_; }
+    [[nodiscard]] int release() { return std::exchange(number_, -1); }
 
 private:
     int number_;
@@ -52,11 +55,16 @@ void try_path(const std::string& socket, const sockaddr_un& address) {
     unlink(address.sun_path);
 }
 
-void make_room_for_path(const std::string& socket, const std::string& path) {
+sockaddr_un address_of_path(const std::string& socket, const std::string& path) {
     sockaddr_un address{};
     if (path.size() >= sizeof address.sun_path) cannot_listen(socket, "the path is too long");
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    return address;
+}
+
+void make_room_for_path(const std::string& socket, const std::string& path) {
+    const sockaddr_un address = address_of_path(socket, path);
     struct stat there {};
     if (lstat(path.c_str(), &there) != 0) {
         if (errno != ENOENT) cannot_listen(socket, reason_of(errno));
@@ -79,20 +87,27 @@ void make_room_for_path(const std::string& socket, const std::string& path) {
     }
 }
 
-// Binds for a moment, for the sake of the error message.
-void make_room_for_address(const std::string& socket, int family, const std::string& rest) {
+using addresses = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
+
+// Of "PORT@HOST". Without a host AI_PASSIVE means all addresses, and 0 the loopback one.
+addresses addresses_of(const std::string& socket, int family, const std::string& rest, int flags) {
     const auto at = rest.find('@');
     const std::string port = rest.substr(0, at);
     const std::string host = at == std::string::npos ? std::string{} : rest.substr(at + 1);
     addrinfo hints{};
     hints.ai_family = family;
     hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_PASSIVE;
+    hints.ai_flags = flags;
     addrinfo* list = nullptr;
     const int result =
         getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &list);
     if (result != 0) cannot_listen(socket, gai_strerror(result));
-    const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(list, freeaddrinfo);
+    return {list, freeaddrinfo};
+}
+
+// Binds for a moment, for the sake of the error message.
+void make_room_for_address(const std::string& socket, int family, const std::string& rest) {
+    const auto list = addresses_of(socket, family, rest, AI_PASSIVE);
     const descriptor probe(::socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (probe.get() < 0) cannot_listen(socket, reason_of(errno));
     const int yes = 1;
@@ -100,6 +115,21 @@ void make_room_for_address(const std::string& socket, int family, const std::str
     if (bind(probe.get(), list->ai_addr, list->ai_addrlen) != 0) {
         const std::string hint = errno == EADDRINUSE ? "; another process is listening there" : "";
         cannot_listen(socket, reason_of(errno) + hint);
+    }
+}
+
+// systemd hands over the first socket as descriptor 3.
+void expect_listener(const std::string& socket, const std::string& number) {
+    const int fd = std::stoi(number);  // check_socket() has seen digits, few of them
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    if (fcntl(fd, F_GETFD) < 0) {
+        cannot_listen(socket,
+                      "no such descriptor was handed over; let systemd start it by "
+                      "callforward-milter.socket, or set [milter] socket to another kind");
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) {
+        cannot_listen(socket, "this descriptor is no socket that listens");
     }
 }
 
@@ -120,7 +150,35 @@ void make_room_for(const std::string& socket) {
         make_room_for_address(socket, AF_INET, socket.substr(5));
     } else if (socket.starts_with("inet6:")) {
         make_room_for_address(socket, AF_INET6, socket.substr(6));
+    } else if (socket.starts_with("fd:")) {
+        expect_listener(socket, socket.substr(3));
     }
+}
+
+int connect_to(const std::string& socket) {
+    const auto connected = [](int family, const sockaddr* address, socklen_t size) {
+        descriptor made(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        if (connect(made.get(), address, size) != 0) throw std::runtime_error(reason_of(errno));
+        return made.release();
+    };
+    const std::string path = unix_socket_path(socket);
+    if (!path.empty()) {
+        const sockaddr_un address = address_of_path(socket, path);
+        return connected(AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    }
+    const auto colon = socket.find(':');
+    if (socket.starts_with("fd:")) {
+        sockaddr_storage storage{};
+        auto* const address = reinterpret_cast<sockaddr*>(&storage);
+        socklen_t size = sizeof storage;
+        if (getsockname(std::stoi(socket.substr(colon + 1)), address, &size) != 0) {
+            throw std::runtime_error(reason_of(errno));
+        }
+        return connected(address->sa_family, address, size);
+    }
+    const int family = socket.starts_with("inet6:") ? AF_INET6 : AF_INET;
+    const auto list = addresses_of(socket, family, socket.substr(colon + 1), 0);
+    return connected(list->ai_family, list->ai_addr, list->ai_addrlen);
 }
 
 std::optional<gid_t> group_named(const std::string& name) {

@@ -1,46 +1,45 @@
 #include "milter/log.h"
 
-#include <spdlog/async.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/sinks/syslog_sink.h>
-#include <spdlog/spdlog.h>
+#include "milter/log_queue.h"
+
+#include <poll.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <condition_variable>
+#include <ctime>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <string>
+#include <thread>
 
 namespace callforward::milter {
 
 namespace {
 
-constexpr std::size_t queue_length = 8192;
+using std::chrono::milliseconds;
 
-struct current {
-    std::mutex mutex;
-    std::shared_ptr<spdlog::logger> logger;  // spdlog's own way to hand out loggers
-    log_settings settings;                   // of logger
-    std::atomic<log_format> format{log_format::logfmt};
-};
+constexpr std::size_t queue_room = std::size_t{2} * 1024 * 1024;
+constexpr milliseconds between_batches{5};
+constexpr std::chrono::seconds longest_close{2};
 
-current& the_log() {
-    static current one;
-    return one;
-}
-
-spdlog::level::level_enum to_spdlog(log_level level) {
+int to_syslog(log_level level) {
     switch (level) {
         case log_level::error:
-            return spdlog::level::err;
+            return LOG_ERR;
         case log_level::warning:
-            return spdlog::level::warn;
+            return LOG_WARNING;
         case log_level::info:
-            return spdlog::level::info;
+            return LOG_INFO;
         case log_level::debug:
-            return spdlog::level::debug;
+            return LOG_DEBUG;
     }
-    return spdlog::level::info;
+    return LOG_INFO;
 }
 
 bool goes_to_syslog(log_target target) {
@@ -55,68 +54,159 @@ bool goes_to_syslog(log_target target) {
     return false;
 }
 
-std::shared_ptr<spdlog::logger> make_logger(const log_settings& settings) {
-    spdlog::sink_ptr sink;
-    if (goes_to_syslog(settings.target)) {
-        sink = std::make_shared<spdlog::sinks::syslog_sink_mt>(
-            "callforward-milter", LOG_PID, LOG_MAIL, true);
-        sink->set_pattern("%v");
-    } else {
-        sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-        // A JSON line has to be nothing but JSON.
-        sink->set_pattern(settings.format == log_format::json ? "%v" : "%Y-%m-%dT%H:%M:%S.%e%z %v");
+// Appends "2026-01-31T12:00:00.123+01:00 ". The date is made once a second.
+class time_stamp {
+public:
+    void append(std::string& to, log_queue::time_point when) {
+        const auto since = when.time_since_epoch();
+        const auto second = std::chrono::duration_cast<std::chrono::seconds>(since);
+        const auto rest = std::chrono::duration_cast<milliseconds>(since - second).count();
+        if (second != second_ || date_.empty()) {
+            const std::time_t seconds = second.count();
+            std::tm local{};
+            localtime_r(&seconds, &local);
+            std::array<char, 32> text{};
+            date_.assign(text.data(),
+                         strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S.", &local));
+            zone_.assign(text.data(), strftime(text.data(), text.size(), "%z ", &local));
+            if (zone_.size() == 6) zone_.insert(3, 1, ':');
+            second_ = second;
+        }
+        to += date_;
+        for (const auto unit : {100, 10, 1}) to += static_cast<char>('0' + rest / unit % 10);
+        to += zone_;
     }
-    if (!spdlog::thread_pool()) spdlog::init_thread_pool(queue_length, 1);
-    auto logger =
-        std::make_shared<spdlog::async_logger>("callforward",
-                                               std::move(sink),
-                                               spdlog::thread_pool(),
-                                               spdlog::async_overflow_policy::overrun_oldest);
-    logger->set_level(to_spdlog(settings.level));
-    logger->flush_on(spdlog::level::info);
-    return logger;
+
+private:
+    std::chrono::seconds second_{0};
+    std::string date_;
+    std::string zone_;
+};
+
+void write_all(std::string_view bytes) {
+    while (!bytes.empty()) {
+        const auto count = ::write(STDERR_FILENO, bytes.data(), bytes.size());
+        if (count >= 0) {
+            bytes.remove_prefix(static_cast<std::size_t>(count));
+        } else if (errno == EAGAIN) {
+            pollfd writable{STDERR_FILENO, POLLOUT, 0};
+            poll(&writable, 1, -1);
+        } else if (errno != EINTR) {
+            return;  // nobody reads any more
+        }
+    }
 }
 
-std::shared_ptr<spdlog::logger> logger() {
-    auto& log = the_log();
-    const std::lock_guard lock(log.mutex);
-    if (!log.logger) {
-        log_settings to_stderr;
-        to_stderr.target = log_target::standard_error;
-        log.logger = make_logger(to_stderr);
-        log.settings = to_stderr;
+// The thread that writes, and what it works on. Lives until the process ends: a thread that hangs
+// in a full pipe is left behind.
+class journal {
+public:
+    journal() : queue_(queue_room), thread_([this] { run(); }) {}
+
+    void use(const log_settings& settings) {
+        if (goes_to_syslog(settings.target)) openlog("callforward-milter", LOG_PID, LOG_MAIL);
+        to_syslog_ = goes_to_syslog(settings.target);
+        format_ = settings.format;
+        level_ = settings.level;
     }
-    return log.logger;
+    [[nodiscard]] bool takes(log_level level) const { return level <= level_.load(); }
+    [[nodiscard]] log_format format() const { return format_; }
+    void push(log_level level, std::string_view text) {
+        queue_.push(level, std::chrono::system_clock::now(), text);
+    }
+    void close() {
+        queue_.close();
+        std::unique_lock lock(mutex_);
+        if (ended_.wait_for(lock, longest_close, [this] { return has_ended_; })) {
+            if (thread_.joinable()) thread_.join();
+        } else if (thread_.joinable()) {
+            thread_.detach();
+        }
+    }
+
+private:
+    void run() {
+        log_queue::batch lines;
+        while (turn(lines)) queue_.rest(between_batches);
+        const std::lock_guard lock(mutex_);
+        has_ended_ = true;
+        ended_.notify_all();
+    }
+    // False: the end. Without memory lines are lost, and nothing else.
+    bool turn(log_queue::batch& lines) {
+        try {
+            if (!queue_.take(lines)) return false;
+            if (lines.lost() > 0) tell_of_lost(lines.lost());
+            lines.for_each([this](const log_queue::line& l) { write(l); });
+            write_all(out_);
+        } catch (const std::bad_alloc&) {
+        }
+        out_.clear();
+        return true;
+    }
+    void tell_of_lost(std::size_t count) {
+        const std::string text = message_line(format_,
+                                              log_level::warning,
+                                              "log lines were lost: they came faster than they "
+                                              "could be written",
+                                              {{"lines", std::to_string(count)}});
+        write({log_level::warning, std::chrono::system_clock::now(), text});
+    }
+    void write(const log_queue::line& l) {
+        if (to_syslog_) {
+            syslog(to_syslog(l.level), "%.*s", static_cast<int>(l.text.size()), l.text.data());
+            return;
+        }
+        // A JSON line has to be nothing but JSON.
+        if (format_ != log_format::json) stamp_.append(out_, l.when);
+        out_.append(l.text) += '\n';
+    }
+
+    std::atomic<bool> to_syslog_{false};
+    std::atomic<log_format> format_{log_format::logfmt};
+    std::atomic<log_level> level_{log_level::info};
+    log_queue queue_;
+    time_stamp stamp_;
+    std::string out_;
+    std::mutex mutex_;
+    std::condition_variable ended_;
+    bool has_ended_ = false;
+    std::thread thread_;  // last: it uses all of the above
+};
+
+journal& the_journal() {
+    static auto& one = *new journal;  // never destroyed: threads may log until the very end
+    return one;
 }
+
+struct closer {
+    ~closer() { log::close(); }
+};
 
 }  // namespace
 
 void log::open(const log_settings& settings) {
-    auto& log = the_log();
-    const std::lock_guard lock(log.mutex);
-    if (log.logger && log.settings == settings) return;
-    log.logger = make_logger(settings);
-    log.settings = settings;
-    log.format = settings.format;
+    the_journal().use(settings);
+    static const closer at_exit;
 }
 
 void log::say(log_level level, std::string_view message, log_fields with) {
-    logger()->log(to_spdlog(level), "{}", message_line(the_log().format, level, message, with));
+    auto& journal = the_journal();
+    if (!journal.takes(level)) return;
+    journal.push(level, message_line(journal.format(), level, message, with));
 }
 
 void log::line(std::string_view formatted) {
-    logger()->log(spdlog::level::info, "{}", formatted);
+    auto& journal = the_journal();
+    if (journal.takes(log_level::info)) journal.push(log_level::info, formatted);
 }
 
 log_format log::format() {
-    return the_log().format;
+    return the_journal().format();
 }
 
 void log::close() {
-    spdlog::shutdown();  // waits for the background thread, which uses the logger until then
-    auto& log = the_log();
-    const std::lock_guard lock(log.mutex);
-    log.logger.reset();
+    the_journal().close();
 }
 
 }  // namespace callforward::milter

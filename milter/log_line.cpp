@@ -4,7 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
+#include <array>
+#include <charconv>
 
 namespace callforward::milter {
 
@@ -16,8 +17,25 @@ std::string_view cut(std::string_view untrusted) {
     return untrusted.substr(0, longest_value);
 }
 
-bool is_plain(char c) {
-    return c > ' ' && c < 0x7f && c != '"' && c != '=' && c != '\\';
+// By byte: a log line has twenty values, and each RCPT a line.
+using bytes_table = std::array<bool, 256>;
+
+constexpr bytes_table printable_but(std::string_view special) {
+    bytes_table table{};
+    for (unsigned c = ' '; c < 0x7f; ++c) {
+        table[c] = special.find(static_cast<char>(c)) == std::string_view::npos;
+    }
+    return table;
+}
+
+constexpr bytes_table plain = printable_but(" \"=\\");
+constexpr bytes_table plain_in_quotes = printable_but("\"\\");
+
+// How many bytes at the front are of the table.
+std::size_t run_of(const bytes_table& table, std::string_view text) {
+    std::size_t length = 0;
+    while (length < text.size() && table[static_cast<unsigned char>(text[length])]) ++length;
+    return length;
 }
 
 // Length of the UTF-8 sequence that may be shown at the front of text; 0 when there is none.
@@ -62,21 +80,20 @@ void append_escaped(std::string& out, char c) {
 // Calls field(key, value) for each key in its order; a number has a type of its own.
 template <class Field>
 void for_each_field(const rcpt_record& r, Field field) {
-    using text = std::string_view;
     const bool has_stage = r.stage != smtpclient::stage::none;
     const auto elapsed = r.elapsed ? std::optional<std::int64_t>(r.elapsed->count()) : std::nullopt;
-    field("id", text(r.id));
-    field("rcpt", text(r.rcpt));
-    field("from", text(r.from));
-    field("client", text(r.client));
-    field("domain", text(r.domain));
-    field("route", text(r.route));
-    field("host", text(r.host));
-    field("address", text(r.address));
-    field("tls", text(r.tls));
-    field("stage", has_stage ? to_string(r.stage) : text());
+    field("id", r.id);
+    field("rcpt", r.rcpt);
+    field("from", r.from);
+    field("client", r.client);
+    field("domain", r.domain);
+    field("route", r.route);
+    field("host", r.host);
+    field("address", r.address);
+    field("tls", r.tls);
+    field("stage", has_stage ? to_string(r.stage) : std::string_view());
     field("code", r.code ? std::optional<std::int64_t>(*r.code) : std::nullopt);
-    field("enhanced", text(r.enhanced));
+    field("enhanced", r.enhanced);
     field("outcome", to_string(r.outcome));
     field("reason", to_string(r.reason));
     field("class", to_string(r.verdict_class));
@@ -84,20 +101,49 @@ void for_each_field(const rcpt_record& r, Field field) {
     field("mode", to_string(r.mode));
     field("source", to_string(r.source));
     field("elapsed_ms", elapsed);
-    field("text", text(r.text));
+    field("text", r.text);
+}
+
+void append_value(std::string& to, std::string_view untrusted) {
+    std::string_view value = cut(untrusted);
+    if (!value.empty() && run_of(plain, value) == value.size()) {
+        to += value;
+        return;
+    }
+    to += '"';
+    while (!value.empty()) {
+        const std::size_t run = run_of(plain_in_quotes, value);
+        to.append(value.substr(0, run));
+        value.remove_prefix(run);
+        if (value.empty()) break;
+        const bool ascii = static_cast<unsigned char>(value.front()) < 0x80;
+        const std::size_t utf8 = ascii ? 0 : shown_as_utf8(value);
+        if (utf8 > 0) {
+            to.append(value.substr(0, utf8));
+            value.remove_prefix(utf8);
+        } else {
+            append_escaped(to, value.front());
+            value.remove_prefix(1);
+        }
+    }
+    to += '"';
 }
 
 struct logfmt_writer {
     std::string& line;
+    const std::size_t begin = line.size();
 
     void operator()(std::string_view key, std::string_view value) const {
-        if (!line.empty()) line += ' ';
+        if (line.size() > begin) line += ' ';
         line.append(key) += '=';
-        line += logfmt_value(value);
+        append_value(line, value);
     }
     void operator()(std::string_view key, std::optional<std::int64_t> number) const {
-        const std::string text = number ? std::to_string(*number) : std::string();
-        (*this)(key, std::string_view(text));
+        std::array<char, 20> digits{};
+        const auto end =
+            number ? std::to_chars(digits.begin(), digits.end(), *number).ptr : digits.begin();
+        (*this)(key,
+                std::string_view(digits.data(), static_cast<std::size_t>(end - digits.begin())));
     }
 };
 
@@ -131,28 +177,18 @@ std::string_view to_string(source s) {
 }
 
 std::string logfmt_value(std::string_view untrusted) {
-    std::string_view value = cut(untrusted);
-    if (!value.empty() && std::all_of(value.begin(), value.end(), is_plain)) {
-        return std::string(value);
-    }
-    std::string out = "\"";
-    while (!value.empty()) {
-        const bool ascii = static_cast<unsigned char>(value.front()) < 0x80;
-        const std::size_t utf8 = ascii ? 0 : shown_as_utf8(value);
-        if (utf8 > 0) {
-            out.append(value.substr(0, utf8));
-            value.remove_prefix(utf8);
-        } else {
-            append_escaped(out, value.front());
-            value.remove_prefix(1);
-        }
-    }
-    return out += '"';
+    std::string out;
+    append_value(out, untrusted);
+    return out;
+}
+
+void append_logfmt_line(std::string& to, const rcpt_record& r) {
+    for_each_field(r, logfmt_writer{to});
 }
 
 std::string logfmt_line(const rcpt_record& r) {
     std::string line;
-    for_each_field(r, logfmt_writer{line});
+    append_logfmt_line(line, r);
     return line;
 }
 

@@ -25,19 +25,19 @@ namespace callforward::milter {
 enum class source { probe, cache, stale, shared, none };
 [[nodiscard]] std::string_view to_string(source s);
 
-struct rcpt_record {
-    std::string id;  // make_trace_id()
-    std::string rcpt;
-    std::string from;  // "<>" for the null sender
-    std::string client;
-    std::string domain;
-    std::string route;
-    std::string host;
-    std::string address;
-    std::string tls;
+struct rcpt_record {      // of texts that are another's: they have to live until the line is made
+    std::string_view id;  // make_trace_id()
+    std::string_view rcpt;
+    std::string_view from;  // "<>" for the null sender
+    std::string_view client;
+    std::string_view domain;
+    std::string_view route;
+    std::string_view host;
+    std::string_view address;
+    std::string_view tls;
     smtpclient::stage stage = smtpclient::stage::none;  // none: unknown
     std::optional<int> code;                            // of the next hop
-    std::string enhanced;
+    std::string_view enhanced;
     smtpclient::outcome outcome = smtpclient::outcome::undetermined;
     smtpclient::reason reason = smtpclient::reason::off;
     smtpclient::verdict_class verdict_class = smtpclient::verdict_class::skipped;  // key "class"
@@ -45,10 +45,11 @@ struct rcpt_record {
     policy_mode mode = policy_mode::enforce;
     milter::source source = source::none;
     std::optional<std::chrono::milliseconds> elapsed;  // key "elapsed_ms"
-    std::string text;
+    std::string_view text;
 };
 
-// Without a line end.
+// Without a line end. append_logfmt_line() allocates nothing but what `to` has to grow.
+void append_logfmt_line(std::string& to, const rcpt_record& r);
 [[nodiscard]] std::string logfmt_line(const rcpt_record& r);
 [[nodiscard]] std::string json_line(const rcpt_record& r);
 
@@ -64,6 +65,7 @@ using log_fields = std::initializer_list<std::pair<std::string_view, std::string
 [[nodiscard]] std::string logfmt_value(std::string_view untrusted);
 
 // Seven characters of base32 in lower case (RFC 4648 section 6): the low 35 bits of number.
+constexpr std::uint64_t trace_id_bits = (std::uint64_t{1} << 35U) - 1;
 [[nodiscard]] std::string make_trace_id(std::uint64_t number);
 
 }  // namespace callforward::milter

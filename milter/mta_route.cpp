@@ -4,6 +4,7 @@
 #include "smtpclient/mailbox.h"
 #include "smtpclient/next_hop.h"
 #include "smtpclient/printable.h"
+#include "smtpclient/unicode.h"
 
 #include <algorithm>
 #include <array>
@@ -72,27 +73,29 @@ bool is_ascii(std::string_view text) {
         text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
-// Postfix folds {rcpt_addr} beyond ASCII too: domains are then compared as A-labels.
+// Postfix folds {rcpt_addr} beyond ASCII too; domains are then compared as A-labels.
 bool equal_apart_from_case(std::string_view a, std::string_view b) {
     if (smtpclient::equal_ignoring_case(a, b)) return true;
     const auto at_a = a.rfind('@');
     const auto at_b = b.rfind('@');
     if (at_a == std::string_view::npos || at_b == std::string_view::npos) return false;
-    if (!smtpclient::equal_ignoring_case(a.substr(0, at_a), b.substr(0, at_b))) return false;
-    if (is_ascii(a.substr(at_a)) && is_ascii(b.substr(at_b))) return false;
+    if (!smtpclient::equal_apart_from_form(a.substr(0, at_a), b.substr(0, at_b))) return false;
+    if (is_ascii(a.substr(at_a)) && is_ascii(b.substr(at_b))) {
+        return smtpclient::equal_ignoring_case(a.substr(at_a), b.substr(at_b));
+    }
     const auto domain = dns::domain::parse(a.substr(at_a + 1));
     return domain && domain == dns::domain::parse(b.substr(at_b + 1));
 }
 
 // MTA-FACTS section 1: the MTA folds the local part in its macro, but not in what it delivers.
-std::string address_to_send(const envelope& e) {
+std::string_view address_to_send(const envelope& e) {
     std::string_view given = e.rcpt;
     if (given.starts_with('<') && given.ends_with('>')) {
         given.remove_prefix(1);
         given.remove_suffix(1);
     }
     const bool as_given = e.rcpt_address.empty() || equal_apart_from_case(given, e.rcpt_address);
-    return std::string(as_given ? given : std::string_view(e.rcpt_address));
+    return as_given ? given : std::string_view(e.rcpt_address);
 }
 
 // Postfix's CHARS_COMMA_SP.
@@ -123,19 +126,20 @@ std::string_view take_sendmail_element(std::string_view& list) {
     return element;
 }
 
-std::optional<smtpclient::next_hop> socket_of(std::string_view path,
-                                              const std::string& queue_directory,
-                                              std::string& why) {
-    smtpclient::next_hop hop;
+bool socket_of(std::string_view path,
+               const std::string& queue_directory,
+               smtpclient::next_hop& hop,
+               std::string& why) {
+    hop = {};
     hop.protocol = smtpclient::protocol::lmtp;
     if (!path.starts_with('/')) hop.socket_path = queue_directory + '/';
     hop.socket_path += path;
     if (path.empty() || hop.socket_path.size() > longest_socket_path ||
         hop.socket_path.find('\0') != std::string::npos) {
         why = quoted(path) + " is no path of a socket (at most 107 bytes)";
-        return std::nullopt;
+        return false;
     }
-    return hop;
+    return true;
 }
 
 bool take_prefix(std::string_view& text, std::string_view prefix) {
@@ -144,46 +148,47 @@ bool take_prefix(std::string_view& text, std::string_view prefix) {
     return true;
 }
 
-// The hops of {rcpt_host}; nothing when one of them can not be read, and in why what is wrong.
-std::optional<std::vector<smtpclient::next_hop>> hops_of(const envelope& e,
-                                                         const mailer_rule& rule,
-                                                         const routing_settings& settings,
-                                                         std::string& why) {
+// The place of the next hop: one of before, whose memory is used again, or a new one.
+smtpclient::next_hop& place(std::vector<smtpclient::next_hop>& hops, std::size_t number) {
+    return number < hops.size() ? hops[number] : hops.emplace_back();
+}
+
+// The hops of {rcpt_host}; false when one of them can not be read, and in why what is wrong.
+bool read_hops(const envelope& e,
+               const mailer_rule& rule,
+               const routing_settings& settings,
+               std::vector<smtpclient::next_hop>& hops,
+               std::string& why) {
     const bool postfix = e.mta.is_postfix();
     const bool lmtp = rule.protocol == smtpclient::protocol::lmtp;
-    std::vector<smtpclient::next_hop> hops;
     std::string_view list = e.rcpt_host;
     if (list.size() > longest_host) {
         why = "{rcpt_host} is longer than 16 KiB";
-        return std::nullopt;
+        return false;
     }
     if (postfix && lmtp && take_prefix(list, "unix:")) {
-        auto hop = socket_of(list, settings.queue_directory, why);
-        if (!hop) return std::nullopt;
-        hops.push_back(std::move(*hop));
-        return hops;
+        hops.resize(1);
+        return socket_of(list, settings.queue_directory, hops.front(), why);
     }
+    std::size_t count = 0;
     while (true) {
         std::string_view element =
             postfix ? take_postfix_element(list) : take_sendmail_element(list);
         if (element.empty()) break;
-        if (hops.size() == most_hops) {
+        if (count == most_hops) {
             why = "{rcpt_host} names more than 32 next hops; the first 32 are used";
             break;
         }
         if (postfix && lmtp) take_prefix(element, "inet:");
-        auto hop = smtpclient::parse_host_port(element, why);
-        if (!hop) return std::nullopt;
-        hop->protocol = rule.protocol;
-        if (lmtp) hop->look_up_mx = false;  // neither MTA asks for MX there
-        if (hop->port == 0) hop->port = rule.port;
-        hops.push_back(std::move(*hop));
+        auto& hop = place(hops, count++);
+        if (!smtpclient::parse_host_port(element, hop, why)) return false;
+        hop.protocol = rule.protocol;
+        if (lmtp) hop.look_up_mx = false;  // neither MTA asks for MX there
+        if (hop.port == 0) hop.port = rule.port;
     }
-    if (hops.empty()) {
-        why = "{rcpt_host} " + quoted(e.rcpt_host) + " names no host";
-        return std::nullopt;
-    }
-    return hops;
+    hops.resize(count);
+    if (hops.empty()) why = "{rcpt_host} " + quoted(e.rcpt_host) + " names no host";
+    return !hops.empty();
 }
 
 // "smtp:" without a next hop, and a relay domain without an entry, come as the domain itself. They
@@ -195,29 +200,53 @@ bool is_mx_of_recipient(const std::vector<smtpclient::next_hop>& hops, std::stri
         return false;
     const auto at = rcpt.rfind('@');
     if (at == std::string_view::npos) return false;
-    const auto domain = dns::domain::parse(rcpt.substr(at + 1));
-    return domain && domain->name() == hop.host;
+    std::string_view name = rcpt.substr(at + 1);
+    if (!is_ascii(name)) {
+        const auto domain = dns::domain::parse(name);
+        return domain && domain->name() == hop.host;
+    }
+    if (name.ends_with('.')) name.remove_suffix(1);
+    return smtpclient::equal_ignoring_case(name, hop.host);
 }
 
 }  // namespace
 
 mta_route route_from_macros(const envelope& e, const routing_settings& settings) {
     mta_route route;
+    route_from_macros(e, settings, route);
+    return route;
+}
+
+void route_from_macros(const envelope& e, const routing_settings& settings, mta_route& route) {
+    if (!route.to.hops.empty()) route.to.hops.swap(route.spare);
+    route.to.hops.clear();
+    route.to.recipient_mx = false;
+    route.kind = route_kind::local;
+    route.why.clear();
     route.rcpt = address_to_send(e);
+    const std::string_view mailer = e.mta.is_postfix() ? "transport " : "mailer ";
+    const auto has_nobody_to_ask = [&] {
+        if (e.rcpt_mailer.empty()) return;
+        route.why = "nobody to ask: it goes to the ";
+        route.why.append(mailer).append(quoted(e.rcpt_mailer));
+    };
     if (e.rcpt_mailer.empty() || e.rcpt_host.empty() || e.rcpt_address.empty()) {
         // Sendmail's local mailer has no host; Postfix has neither for mail that came without SMTP.
-        return route;
+        has_nobody_to_ask();
+        return;
     }
     const auto rule = rule_for(smtpclient::to_lower(e.rcpt_mailer), e.mta.is_postfix(), settings);
-    if (rule && rule->skip) return route;
+    if (rule && rule->skip) {
+        has_nobody_to_ask();
+        return;
+    }
     if (!rule) {
         route.kind = route_kind::not_understood;
-        route.why = (e.mta.is_postfix() ? "unknown transport " : "unknown mailer ") +
-                    quoted(e.rcpt_mailer) + ": name it in [routing] mailers";
-        return route;
+        route.why = "unknown ";
+        route.why.append(mailer).append(quoted(e.rcpt_mailer) + ": name it in [routing] mailers");
+        return;
     }
-    auto hops = hops_of(e, *rule, settings, route.why);
-    if (!hops) {
+    if (!read_hops(e, *rule, settings, route.spare, route.why)) {
         route.kind = route_kind::not_understood;
         route.why = "{rcpt_host} of " + quoted(e.rcpt_mailer) + ": " + route.why;
         // The one mistake that both an operator and the MTA's own documentation make look right.
@@ -226,15 +255,14 @@ mta_route route_from_macros(const envelope& e, const routing_settings& settings)
                 " (Sendmail separates hosts by ':'; for a port define a mailer, and name "
                 "it in [routing] mailers)";
         }
-        return route;
+        return;
     }
     route.kind = route_kind::ask;
-    if (is_mx_of_recipient(*hops, route.rcpt)) {
+    if (is_mx_of_recipient(route.spare, route.rcpt)) {
         route.to.recipient_mx = true;
     } else {
-        route.to.hops = std::move(*hops);
+        route.to.hops.swap(route.spare);
     }
-    return route;
 }
 
 }  // namespace callforward::milter

@@ -15,6 +15,7 @@
 #include "smtpclient/question.h"
 
 #include <string>
+#include <vector>
 
 namespace callforward::milter {
 
@@ -29,8 +30,11 @@ struct mta_route {
     smtpclient::destination to;  // for ask
     std::string rcpt;            // the address to send, without brackets; not yet parsed
     std::string why;             // for the log; may be set with any kind
+    std::vector<smtpclient::next_hop> spare;  // memory for the hops of the next one
 };
 
 [[nodiscard]] mta_route route_from_macros(const envelope& e, const routing_settings& settings);
+// The same, in the memory that `route` has.
+void route_from_macros(const envelope& e, const routing_settings& settings, mta_route& route);
 
 }  // namespace callforward::milter

@@ -3,6 +3,8 @@
 #include "smtpclient/printable.h"
 
 #include <algorithm>
+#include <array>
+#include <tuple>
 
 namespace callforward::milter {
 
@@ -11,10 +13,13 @@ namespace {
 using smtpclient::mailbox;
 using smtpclient::reason;
 
+using address_key = std::array<char, std::tuple_size_v<dns::ip_address::bytes_v6>>;
+
 // The address with all bits beyond the prefix cleared: equal for all addresses of one network.
-std::string network_key(const dns::ip_address& address, unsigned length) {
+address_key network_key(const dns::ip_address& address, unsigned length) {
     const auto bytes = address.v6();
-    std::string key(bytes.begin(), bytes.end());
+    address_key key{};
+    std::copy(bytes.begin(), bytes.end(), key.begin());
     unsigned bits = length + (address.is_v4() ? 96 : 0);
     for (char& c : key) {
         const unsigned here = std::min(bits, 8U);
@@ -23,6 +28,35 @@ std::string network_key(const dns::ip_address& address, unsigned length) {
     }
     return key;
 }
+
+std::string_view text_of(const address_key& key) {
+    return {key.data(), key.size()};
+}
+
+// A mailbox in lower case, without a place on the heap: it is looked up with each RCPT.
+class lower_case_key {
+public:
+    explicit lower_case_key(const mailbox& m) {
+        add(m.local_part());
+        local_size_ = size_;
+        add("@");
+        if (m.domain()) add(m.domain()->name());
+        if (m.literal()) add('[' + m.literal()->text() + ']');
+    }
+    [[nodiscard]] std::string_view address() const { return {text_.data(), size_}; }
+    [[nodiscard]] std::string_view local_part() const { return {text_.data(), local_size_}; }
+    // "@example.com"
+    [[nodiscard]] std::string_view domain() const { return address().substr(local_size_); }
+
+private:
+    void add(std::string_view part) {
+        size_ += smtpclient::to_lower(part, text_.data() + size_, text_.size() - size_);
+    }
+
+    std::array<char, mailbox::longest + 256> text_;  // a local part, and a name of 253 bytes
+    std::size_t size_ = 0;
+    std::size_t local_size_ = 0;
+};
 
 // Calls back with each ".suffix" of the name, the longest first, until one is found.
 template <class Find>
@@ -49,7 +83,7 @@ scope::scope(const settings& s) : exempt_authenticated_(s.scope.exempt_authentic
 // The first of equal entries stays, but "!" wins.
 void scope::add(table& to, const list_entry& entry) {
     const bool negative = entry.text.starts_with('!');
-    origin from{entry.text, entry.file, entry.line, negative};
+    list_origin from{entry.text, entry.file, entry.line, negative};
     const auto [spot, is_new] = to.try_emplace(entry.text.substr(negative ? 1 : 0), from);
     if (!is_new && negative && !spot->second.negative) spot->second = std::move(from);
 }
@@ -63,85 +97,84 @@ void scope::add_network(const listed_network& listed) {
     if (level == clients_.end()) {
         level = clients_.insert(clients_.end(), prefix{base.is_v4(), length, {}});
     }
-    level->networks.try_emplace(network_key(base, length),
-                                origin{listed.network.text(), listed.file, listed.line, false});
+    level->networks.try_emplace(
+        std::string(text_of(network_key(base, length))),
+        list_origin{listed.network.text(), listed.file, listed.line, false});
 }
 
-const scope::origin* scope::find(const table& in, std::string_view key) {
+const list_origin* scope::find(const table& in, std::string_view key) {
     const auto found = in.find(key);
     return found == in.end() ? nullptr : &found->second;
 }
 
-const scope::origin* scope::find_domain(const table& in, std::string_view name) {
-    if (const origin* exact = find(in, name)) return exact;
+const list_origin* scope::find_domain(const table& in, std::string_view name) {
+    if (const list_origin* exact = find(in, name)) return exact;
     return longest_suffix(name, [&](std::string_view suffix) { return find(in, suffix); });
 }
 
-const scope::origin* scope::find_client(std::string_view untrusted) const {
+const list_origin* scope::find_client(std::string_view untrusted) const {
     const auto address = dns::ip_address::parse_literal(untrusted);
     if (!address) return nullptr;
     for (const prefix& level : clients_) {
         if (level.is_v4 != address->is_v4()) continue;
-        if (const origin* by = find(level.networks, network_key(*address, level.length))) return by;
+        const auto key = network_key(*address, level.length);
+        if (const list_origin* by = find(level.networks, text_of(key))) return by;
     }
     return nullptr;
 }
 
-scope_decision scope::skip(reason why,
-                           std::string_view list,
-                           const origin* by,
-                           std::string_view otherwise) {
-    std::string rule = std::string(list) + ": ";
-    if (by == nullptr) return {why, rule.append(otherwise)};
-    rule += by->entry;
-    if (!by->file.empty()) rule += " (" + by->file + ':' + std::to_string(by->line) + ')';
-    return {why, std::move(rule)};
+std::string scope_decision::rule() const {
+    std::string text = std::string(list) + ": ";
+    if (by == nullptr) return text.append(otherwise);
+    text += by->entry;
+    if (!by->file.empty()) text += " (" + by->file + ':' + std::to_string(by->line) + ')';
+    return text;
 }
 
 std::optional<scope_decision> scope::exempt(const envelope& e, const mailbox& recipient) const {
     if (e.client_address.empty()) {
-        return skip(reason::exempt, "exempt_clients", nullptr, "no client: local submission");
+        return scope_decision{
+            reason::exempt, "exempt_clients", nullptr, "no client: local submission"};
     }
-    if (const origin* by = find_client(e.client_address)) {
-        return skip(reason::exempt, "exempt_clients", by);
+    if (const list_origin* by = find_client(e.client_address)) {
+        return scope_decision{reason::exempt, "exempt_clients", by, {}};
     }
     if (exempt_authenticated_ && !e.authenticated.empty()) {
-        return skip(reason::exempt, "exempt_authenticated", nullptr, "the client has logged in");
+        return scope_decision{
+            reason::exempt, "exempt_authenticated", nullptr, "the client has logged in"};
     }
     if (!senders_.empty()) {
         if (e.mail == "<>") {
-            if (const origin* by = find(senders_, e.mail)) {
-                return skip(reason::exempt, "exempt_senders", by);
+            if (const list_origin* by = find(senders_, e.mail)) {
+                return scope_decision{reason::exempt, "exempt_senders", by, {}};
             }
         } else if (const auto sender = mailbox::parse(e.mail)) {
-            const origin* by = find(senders_, smtpclient::to_lower(sender->key()));
+            const list_origin* by = find(senders_, smtpclient::to_lower(sender->key()));
             if (by == nullptr && sender->domain()) {
                 by = find_domain(senders_, sender->domain()->name());
             }
-            if (by != nullptr) return skip(reason::exempt, "exempt_senders", by);
+            if (by != nullptr) return scope_decision{reason::exempt, "exempt_senders", by, {}};
         }
     }
-    const std::string address = smtpclient::to_lower(recipient.key());
-    const origin* by = find(recipients_, address);
-    if (by == nullptr) by = find(recipients_, smtpclient::to_lower(recipient.local_part()));
-    if (by != nullptr) return skip(reason::exempt, "exempt_recipients", by);
+    const lower_case_key key(recipient);
+    const list_origin* by = find(recipients_, key.address());
+    if (by == nullptr) by = find(recipients_, key.local_part());
+    if (by != nullptr) return scope_decision{reason::exempt, "exempt_recipients", by, {}};
     return std::nullopt;
 }
 
 scope_decision scope::decide(const envelope& e, const mailbox& recipient) const {
-    if (auto exempted = exempt(e, recipient)) return std::move(*exempted);
+    if (const auto exempted = exempt(e, recipient)) return *exempted;
     if (!aliases_.empty()) {
-        const std::string address = smtpclient::to_lower(recipient.key());
-        const origin* by = find(aliases_, address);
-        if (by == nullptr && recipient.domain()) {
-            by = find(aliases_, '@' + recipient.domain()->name());
-        }
-        if (by != nullptr) return skip(reason::alias, "virtual_aliases", by);
+        const lower_case_key key(recipient);
+        const list_origin* by = find(aliases_, key.address());
+        if (by == nullptr && recipient.domain()) by = find(aliases_, key.domain());
+        if (by != nullptr) return scope_decision{reason::alias, "virtual_aliases", by, {}};
     }
-    const origin* by =
+    const list_origin* by =
         recipient.domain() ? find_domain(domains_, recipient.domain()->name()) : nullptr;
     if (by == nullptr) by = find(domains_, "*");
-    scope_decision decision = skip(reason::not_in_scope, "domains", by, "no entry matches");
+    scope_decision decision{reason::not_in_scope, "domains", by, "no entry matches"};
     if (by != nullptr && !by->negative) decision.skip.reset();
     return decision;
 }

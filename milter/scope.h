@@ -21,9 +21,21 @@
 
 namespace callforward::milter {
 
+struct list_origin {
+    std::string entry;  // as written in the list, canonical
+    std::string file;   // "" for the configuration itself
+    int line = 0;
+    bool negative = false;  // "!"
+};
+
 struct scope_decision {
     std::optional<smtpclient::reason> skip;  // nothing: the recipient is to be verified
-    std::string rule;  // the entry that decided, and where: "domains: example.com (/etc/x:3)"
+    std::string_view list;                   // the key of [scope] that decided
+    const list_origin* by = nullptr;         // its entry; the scope's own, and as long there
+    std::string_view otherwise;              // where there is no entry
+
+    // The entry that decided, and where: "domains: example.com (/etc/x:3)".
+    [[nodiscard]] std::string rule() const;
 };
 
 class scope {
@@ -35,19 +47,13 @@ public:
                                         const smtpclient::mailbox& recipient) const;
 
 private:
-    struct origin {
-        std::string entry;  // as written in the list, canonical
-        std::string file;   // "" for the configuration itself
-        int line = 0;
-        bool negative = false;  // "!"
-    };
     struct text_hash {
         using is_transparent = void;
         std::size_t operator()(std::string_view text) const {
             return std::hash<std::string_view>{}(text);
         }
     };
-    using table = std::unordered_map<std::string, origin, text_hash, std::equal_to<>>;
+    using table = std::unordered_map<std::string, list_origin, text_hash, std::equal_to<>>;
     struct prefix {  // all networks of one family and length
         bool is_v4 = true;
         unsigned length = 0;
@@ -55,14 +61,10 @@ private:
     };
 
     static void add(table& to, const list_entry& entry);
-    static const origin* find(const table& in, std::string_view key);
-    static const origin* find_domain(const table& in, std::string_view name);
-    static scope_decision skip(smtpclient::reason why,
-                               std::string_view list,
-                               const origin* by,
-                               std::string_view otherwise = {});
+    static const list_origin* find(const table& in, std::string_view key);
+    static const list_origin* find_domain(const table& in, std::string_view name);
     void add_network(const listed_network& listed);
-    [[nodiscard]] const origin* find_client(std::string_view untrusted) const;
+    [[nodiscard]] const list_origin* find_client(std::string_view untrusted) const;
     [[nodiscard]] std::optional<scope_decision> exempt(const envelope& e,
                                                        const smtpclient::mailbox& recipient) const;
 

@@ -1,9 +1,11 @@
 #include "milter/settings.h"
 
 #include "milter/settings_names.h"
+#include "smtpclient/local_rules.h"
 
 #include <re2/re2.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -25,20 +27,6 @@ std::string hexadecimal(std::uint64_t number) {
     std::array<char, 16> digits{};
     const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number, 16).ptr;
     return {digits.data(), end};
-}
-
-// One line a rule; a pattern can hold a line feed, so its length is told before it.
-std::string text_of(const std::vector<smtpclient::classify_rule>& rules) {
-    std::string text;
-    for (const auto& rule : rules) {
-        text += rule.stage ? to_string(*rule.stage) : "-";
-        text += rule.code ? ' ' + std::to_string(*rule.code) : " -";
-        text += rule.enhanced ? ' ' + to_string(*rule.enhanced) : " -";
-        const std::string pattern = rule.text ? rule.text->pattern() : std::string();
-        text += ' ' + std::to_string(pattern.size()) + ':' + pattern;
-        text += ' ' + std::string(to_string(rule.as)) + '\n';
-    }
-    return text;
 }
 
 }  // namespace
@@ -66,11 +54,25 @@ std::string verdict_fingerprint(const policy& p) {
             break;
     }
     text += " helo=" + by.helo + " port=" + std::to_string(by.port);
-    text += " tls=" + std::string(to_string(by.tls));
-    text += " tls_min=" + std::string(name_in(tls_version_names, by.tls_min));
+    text += ' ' + by.tls.text();
+    if (by.sender_fallback) text += " sender_fallback=<" + *by.sender_fallback + '>';
+    for (const auto& own : by.source_addresses) text += " source=" + own.text();
+    if (by.login.wanted()) text += " auth=" + by.login.username;
+    if (by.xclient) text += " xclient";
+    if (by.proxy_protocol) text += " proxy_protocol";
+    if (by.probe_until == smtpclient::probe_end::data) text += " probe_until=data";
     if (by.catch_all_probe) text += " catch_all";
-    text += " rules=" + (by.rules.empty() ? "none" : hexadecimal(hash_of(text_of(by.rules))));
+    text += " rules=" +
+            (by.rules.empty() ? "none" : hexadecimal(hash_of(smtpclient::text_of(by.rules))));
     return text;
+}
+
+bool tells_of_client(const settings& s) {
+    const auto tells = [](const policy& p) { return p.transport->xclient; };
+    return tells(s.default_policy) ||
+           std::any_of(s.domain_policies.begin(), s.domain_policies.end(), [&](const auto& entry) {
+               return tells(entry.second);
+           });
 }
 
 settings default_settings() {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "dns/ip.h"
+#include "dns/trust_in_ad.h"
 #include "smtpclient/question.h"
 #include "smtpclient/session_limits.h"
 
@@ -63,6 +64,12 @@ enum class route_choice { mta, mx, list };
 [[nodiscard]] std::string_view to_string(policy_mode m);
 [[nodiscard]] std::string_view to_string(action a);
 
+struct policy_origin {                        // where a policy was written
+    std::string table;                        // "[policy]", "[domain.\"example.com\"]"; "": nowhere
+    std::map<std::string, std::string> keys;  // key -> "[policy], file:line"; the others: default
+};
+class policy_script;  // milter/script.h
+
 struct policy {
     policy_mode mode = policy_mode::enforce;
     route_choice route = route_choice::mta;
@@ -79,8 +86,11 @@ struct policy {
     action on_unreachable = action::tempfail;
     action on_insecure = action::tempfail;
     milter::reply_text reply_text = reply_text::upstream;
+    std::shared_ptr<const policy_script> script;  // nothing: none; shared with RCPTs under way
     // What of this policy a verdict depends on, as text: part of the cache key.
     std::string fingerprint;
+    // For `explain` only. Shared: a policy is copied with its table, and never changed after.
+    std::shared_ptr<const policy_origin> origin;
 };
 
 struct mailer_rule {  // [routing] mailers: MTA mailer or transport name -> how to reach what it
@@ -102,10 +112,16 @@ struct routing_settings {
 struct dns_settings {
     std::vector<std::string> servers;
     milliseconds timeout{5000};
+    dns::trust_in_ad trust_ad = dns::trust_in_ad::automatic;
 };
 
 struct cache_settings {
     std::string store = "lmdb:/var/lib/callforward";
+    std::string store_user;
+    std::string store_password_file;
+    std::string store_password;  // of the file; never shown
+    milliseconds store_timeout{50};
+    milliseconds store_trust{60000};
     std::chrono::seconds deliverable{24 * 3600};
     std::chrono::seconds stale{7 * 24 * 3600};
     std::chrono::seconds undeliverable{600};
@@ -122,13 +138,23 @@ struct limits_settings {
     unsigned pending_share = 25;  // percent
     std::size_t unknown_per_client = 20;
     milliseconds unknown_window{600000};
-    unsigned shards = 0;  // 0: one per processor; read at the start only
+    std::size_t fleet_connections_per_host = 0;  // over all edges; 0: no limit
+    unsigned shards = 0;                         // 0: one per processor; read at the start only
 };
 
 struct interlock_settings {
     std::vector<std::string> canaries;  // mailbox keys: "User@example.com", domain in A-labels
     std::size_t flip_limit = 20;
     milliseconds flip_window{300000};
+};
+
+struct control_settings {
+    std::string socket = "/run/callforward/control.sock";  // "": none
+};
+
+struct metrics_settings {
+    std::string listen;  // "127.0.0.1:9589"; "": nowhere
+    bool show_addresses = false;
 };
 
 enum class log_target { automatic, syslog, standard_error };
@@ -154,14 +180,19 @@ struct settings {
     cache_settings cache;
     limits_settings limits;
     interlock_settings interlock;
+    control_settings control;
+    metrics_settings metrics;
     log_settings log;
 };
 
 // The settings of an empty file.
 [[nodiscard]] settings default_settings();
 
-// What policy::fingerprint holds: sender, HELO name, port, TLS level and floor, local rules. Times
-// are not part of it: they change when an answer comes, not what it is.
+// Some policy has next hops told who the client is (XCLIENT).
+[[nodiscard]] bool tells_of_client(const settings& s);
+
+// What policy::fingerprint holds: sender, how we show ourselves, port, how we are secured, local
+// rules. Times are not part of it: they change when an answer comes, not what it is.
 [[nodiscard]] std::string verdict_fingerprint(const policy& p);
 
 }  // namespace callforward::milter

@@ -33,6 +33,10 @@ inline constexpr std::array tls_version_names{
     named<smtpclient::tls_version>{smtpclient::tls_version::tls1_2, "1.2"},
     named<smtpclient::tls_version>{smtpclient::tls_version::tls1_3, "1.3"},
 };
+inline constexpr std::array probe_end_names{
+    named<smtpclient::probe_end>{smtpclient::probe_end::rcpt, "rcpt"},
+    named<smtpclient::probe_end>{smtpclient::probe_end::data, "data"},
+};
 inline constexpr std::array log_target_names{
     named<log_target>{log_target::automatic, "auto"},
     named<log_target>{log_target::syslog, "syslog"},

@@ -1,18 +1,37 @@
 #include "milter/shard.h"
 
 #include "milter/log.h"
+#include "smtpclient/printable.h"
 
 #include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 
+#include <condition_variable>
 #include <exception>
+#include <future>
+#include <mutex>
+#include <set>
+#include <string>
 #include <thread>
 
 namespace callforward::milter {
 
 namespace {
+
+// Several shards, and those of a former configuration, may come to know of one host.
+void advise_once(const std::string& host, const std::string& what_to_do) {
+    constexpr std::size_t most_hosts = 10000;
+    static std::mutex mutex;
+    static std::set<std::string> told;
+    {
+        const std::lock_guard lock(mutex);
+        if (told.size() >= most_hosts || !told.insert(host).second) return;
+    }
+    log::say(log_level::warning, "late rejecter", {{"host", host}, {"why", what_to_do}});
+}
 
 // What a question is asked with. Shared with the questions under way, which a reload must not pull
 // it away from.
@@ -20,18 +39,29 @@ struct equipment {
     equipment(asio::io_context& loop,
               const dns::resolver_options& dns,
               smtpclient::reach reach,
-              const smtpclient::session_limits& limits)
+              const smtpclient::session_limits& limits,
+              std::shared_ptr<smtpclient::allowance> shared)
         : resolver(loop.get_executor(), dns),
-          forward(loop.get_executor(), resolver, std::move(reach), limits) {}
+          forward(loop.get_executor(), resolver, std::move(reach), limits) {
+        forward.share(std::move(shared));
+        forward.tell_of_late_rejecters(advise_once);
+    }
 
     dns::ares_resolver resolver;
     smtpclient::call_forward forward;
 };
 
-smtpclient::verdict internal_failure() {
+// What a call-forward threw: a fault of ours, or no memory.
+smtpclient::verdict internal_failure(const std::exception_ptr& thrown) {
     smtpclient::verdict v;
     v.finding = {smtpclient::verdict_class::unreachable, smtpclient::reason::protocol_error};
     v.detail = "internal error";
+    try {
+        std::rethrow_exception(thrown);
+    } catch (const std::exception& e) {
+        v.detail.append(": ").append(smtpclient::printable(e.what()));
+    } catch (...) {
+    }
     return v;
 }
 
@@ -40,35 +70,66 @@ asio::awaitable<smtpclient::verdict> ask_with(std::shared_ptr<equipment> with,
     co_return co_await with->forward.verify(std::move(q));
 }
 
+// `then` is called inside, while the lease is held that keeps other edges from asking.
+asio::awaitable<void> ask_fleet(std::shared_ptr<equipment> with,
+                                std::unique_ptr<fleet::asking> asked,
+                                smtpclient::question q,
+                                shard::on_answer then) {
+    shard_answer a;
+    try {
+        a.asked = asked.get();
+        a.shared = co_await asked->look();
+        if (!a.shared.verdict) a.verdict = co_await with->forward.verify(std::move(q));
+    } catch (const std::exception&) {
+        a.shared = {};
+        a.verdict = internal_failure(std::current_exception());
+    }
+    then(std::move(a));
+}
+
 }  // namespace
 
 class shard::implementation {
 public:
     implementation(const dns::resolver_options& dns,
                    smtpclient::reach reach,
-                   const smtpclient::session_limits& limits)
-        : equipment_(std::make_shared<equipment>(loop_, dns, std::move(reach), limits)),
-          thread_([this] { run(); }) {}
+                   const smtpclient::session_limits& limits,
+                   fleet::edge* e)
+        : edge_(e),
+          attached_(e == nullptr ? fleet::edge::attachment{} : e->attach(loop_.get_executor())),
+          equipment_(std::make_shared<equipment>(
+              loop_, dns, std::move(reach), limits, attached_.connections)),
+          thread_([this] { turn(); }) {}
 
     ~implementation() {
         loop_.stop();
         thread_.join();
+        attached_.stop();
     }
 
-    void ask(smtpclient::question q, on_answer then) {
-        asio::post(loop_, [this, q = std::move(q), then = std::move(then)]() mutable {
-            try {
-                auto call = ask_with(equipment_, std::move(q));
-                asio::co_spawn(loop_,
-                               std::move(call),
-                               [then](const std::exception_ptr& thrown, smtpclient::verdict v) {
-                                   if (thrown) v = internal_failure();
-                                   then(std::move(v));
-                               });
-            } catch (const std::exception&) {  // no memory; the question is not lost for that
-                then(internal_failure());
-            }
-        });
+    void ask(smtpclient::question q, std::optional<fleet::shared_question> about, on_answer then) {
+        asio::post(
+            loop_,
+            [this, q = std::move(q), about = std::move(about), then = std::move(then)]() mutable {
+                try {
+                    if (about && attached_.store && attached_.store->is_usable()) {
+                        auto asked = std::make_unique<fleet::asking>(
+                            attached_.store, edge_->known(), edge_->heard(), q, std::move(*about));
+                        auto whole = ask_fleet(equipment_, std::move(asked), std::move(q), then);
+                        asio::co_spawn(loop_, std::move(whole), asio::detached);
+                        return;
+                    }
+                    auto call = ask_with(equipment_, std::move(q));
+                    asio::co_spawn(loop_,
+                                   std::move(call),
+                                   [then](const std::exception_ptr& thrown, smtpclient::verdict v) {
+                                       if (thrown) v = internal_failure(thrown);
+                                       then({std::move(v), {}, nullptr});
+                                   });
+                } catch (const std::exception&) {  // no memory; the question is not lost for that
+                    then({internal_failure(std::current_exception()), {}, nullptr});
+                }
+            });
     }
 
     void use(dns::resolver_options dns,
@@ -76,7 +137,8 @@ public:
              const smtpclient::session_limits& limits) {
         asio::post(loop_, [this, dns = std::move(dns), reach = std::move(reach), limits]() mutable {
             try {
-                equipment_ = std::make_shared<equipment>(loop_, dns, std::move(reach), limits);
+                equipment_ = std::make_shared<equipment>(
+                    loop_, dns, std::move(reach), limits, attached_.connections);
             } catch (const std::exception& e) {
                 log::say(log_level::error,
                          "the new [dns] settings cannot be used; the old ones stay",
@@ -85,8 +147,18 @@ public:
         });
     }
 
+    std::optional<std::vector<smtpclient::host_state>> hosts(std::chrono::milliseconds at_most) {
+        // Shared: who asked may have given up by the time the loop answers.
+        auto told = std::make_shared<std::promise<std::vector<smtpclient::host_state>>>();
+        auto answer = told->get_future();
+        asio::post(loop_, [this, told] { told->set_value(equipment_->forward.hosts()); });
+        if (answer.wait_for(at_most) != std::future_status::ready) return std::nullopt;
+        return answer.get();
+    }
+    void run(std::function<void()> job) { asio::post(loop_, std::move(job)); }
+
 private:
-    void run() {
+    void turn() {
         for (;;) {
             try {
                 loop_.run();
@@ -99,27 +171,60 @@ private:
         }
     }
 
+    fleet::edge* const edge_;
     asio::io_context loop_{1};
     asio::executor_work_guard<asio::io_context::executor_type> keep_running_{loop_.get_executor()};
+    fleet::edge::attachment attached_;
     std::shared_ptr<equipment> equipment_;
     std::thread thread_;  // last: it uses all of the above
 };
 
 shard::shard(dns::resolver_options dns,
              smtpclient::reach reach,
-             const smtpclient::session_limits& limits)
-    : implementation_(std::make_unique<implementation>(dns, std::move(reach), limits)) {}
+             const smtpclient::session_limits& limits,
+             fleet::edge* e)
+    : implementation_(std::make_unique<implementation>(dns, std::move(reach), limits, e)) {}
 
 shard::~shard() = default;
 
-void shard::ask(smtpclient::question q, on_answer then) {
-    implementation_->ask(std::move(q), std::move(then));
+void shard::ask(smtpclient::question q,
+                std::optional<fleet::shared_question> about,
+                on_answer then) {
+    implementation_->ask(std::move(q), std::move(about), std::move(then));
 }
 
 void shard::use(dns::resolver_options dns,
                 smtpclient::reach reach,
                 const smtpclient::session_limits& limits) {
     implementation_->use(std::move(dns), std::move(reach), limits);
+}
+
+std::optional<std::vector<smtpclient::host_state>> shard::hosts(std::chrono::milliseconds at_most) {
+    return implementation_->hosts(at_most);
+}
+
+void shard::run(std::function<void()> job) {
+    implementation_->run(std::move(job));
+}
+
+bool all_turn(const std::vector<std::unique_ptr<shard>>& shards,
+              std::chrono::milliseconds at_most) {
+    struct roll_call {
+        std::mutex mutex;
+        std::condition_variable complete;
+        std::size_t missing = 0;
+    };
+    // Shared with loops that come to it after we have given up.
+    const auto call = std::make_shared<roll_call>();
+    call->missing = shards.size();
+    for (const auto& each : shards) {
+        each->run([call] {
+            const std::lock_guard lock(call->mutex);
+            if (--call->missing == 0) call->complete.notify_one();
+        });
+    }
+    std::unique_lock lock(call->mutex);
+    return call->complete.wait_for(lock, at_most, [&] { return call->missing == 0; });
 }
 
 }  // namespace callforward::milter

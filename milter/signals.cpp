@@ -1,6 +1,9 @@
 #include "milter/signals.h"
 
+#include <dlfcn.h>
+
 #include <csignal>
+#include <stdexcept>
 
 namespace callforward::milter {
 
@@ -45,12 +48,16 @@ void block_signals() {
 }
 
 void act_on_signals(signal_actions wanted) {
+    // A build that hides our sigwait() would run, and end at the first reload.
+    if (dlsym(RTLD_DEFAULT, "sigwait") != reinterpret_cast<void*>(&sigwait)) {
+        throw std::logic_error("this program was built without the signals that it handles itself");
+    }
     actions() = std::move(wanted);
 }
 
 }  // namespace callforward::milter
 
-// What libmilter calls instead of the C library's.
-extern "C" int sigwait(const sigset_t* /*set*/, int* /*signal*/) {
+// What libmilter calls instead of the C library's; it finds only what the program shows.
+extern "C" [[gnu::visibility("default")]] int sigwait(const sigset_t* /*set*/, int* /*signal*/) {
     callforward::milter::act_on_signals_for_ever();
 }

@@ -1,8 +1,10 @@
 #include "smtpclient/call_forward.h"
 
 #include "smtpclient/host.h"
+#include "smtpclient/local_rules.h"
 #include "smtpclient/printable.h"
 #include "smtpclient/targets.h"
+#include "smtpclient/tls_plan.h"
 
 #include <ifaddrs.h>
 #include <netinet/in.h>
@@ -44,14 +46,38 @@ std::string host_key(const target& t, const question& q, const std::string& helo
                               static_cast<long>(t.port),
                               static_cast<long>(t.from_mx),
                               static_cast<long>(t.literal_was_configured),
-                              static_cast<long>(by.tls),
-                              static_cast<long>(by.tls_min),
                               static_cast<long>(by.connect_timeout.count()),
-                              static_cast<long>(by.reply_timeout.count())}) {
+                              static_cast<long>(by.reply_timeout.count()),
+                              static_cast<long>(by.xclient),
+                              static_cast<long>(by.proxy_protocol),
+                              static_cast<long>(by.probe_until)}) {
         key += '|';
         key += std::to_string(number);
     }
+    key += '|' + by.tls.text();
+    if (may_rise_to_dane(by.tls.level)) key += t.secure_way ? "|s" : "|i";
+    if (t.sts != sts_policy::mode::none)
+        key += t.sts == sts_policy::mode::enforce ? "|sts" : "|sts testing";
+    if (by.tls.asks_for_nexthop() || t.nexthop_counts) key += '|' + t.nexthop;
+    for (const auto& own : by.source_addresses) key += '|' + own.text();
+    // What a host says to an opening is classified once, for all who wait for it.
+    if (!by.rules.empty()) {
+        key += "|rules " + std::to_string(std::hash<std::string>{}(text_of(by.rules)));
+    }
+    // No secret in a key, which is shown.
+    if (by.login.wanted()) {
+        const auto hash = std::hash<std::string>{}(plain_response(by.login));
+        key += "|auth " + std::to_string(hash);
+    }
     return key + '|' + helo;
+}
+
+// MAIL was refused in a way that another sender may change.
+bool is_refused_sender(const verdict& v) {
+    if (v.stage != stage::mail) return false;
+    if (v.finding.reason == reason::smtputf8) return true;
+    if (!v.reply || v.reply->status_class() != 5) return false;
+    return v.finding.reason != reason::auth_required && v.finding.reason != reason::client_refused;
 }
 
 }  // namespace
@@ -60,7 +86,7 @@ std::string host_key(const target& t, const question& q, const std::string& helo
 class call_forward::journey {
 public:
     journey(call_forward& owner, question& q)
-        : owner_(owner), question_(q), finder_(owner.resolver_, *owner.reach_, q) {}
+        : owner_(owner), question_(q), finder_(owner.resolver_, *owner.reach_, owner.sts_, q) {}
 
     asio::awaitable<verdict> travel() {
         const std::size_t hops = question_.to.recipient_mx ? 1 : question_.to.hops.size();
@@ -95,18 +121,32 @@ private:
         const bool late = std::chrono::steady_clock::now() >= question_.deadline;
         v.finding = {verdict_class::unreachable, late ? reason::timed_out : reason::no_usable_host};
         v.stage = stage::route;
-        v.detail = late ? "no time left to try a host" : "the route names no host";
+        v.detail = question_.dry ? "looked up only, nobody was asked"
+                   : late        ? "no time left to try a host"
+                                 : "the route names no host";
         return v;
     }
 
     void finish(verdict& v) {
         v.mx = finder_.exchangers();
+        const std::string& remark = finder_.remark().empty() ? watched_ : finder_.remark();
+        if (!remark.empty()) {
+            const std::string said = v.reply ? printable(v.reply->text()) : std::string{};
+            const std::string rest = v.detail.empty() ? said : v.detail;
+            v.detail = remark + (rest.empty() ? "" : "; " + rest);
+        }
         v.next_hop_names = finder_.names();
         v.next_hop_names.insert(v.next_hop_names.end(), names_.begin(), names_.end());
     }
 
     // True when the hosts after this one must not be tried: it is this host (RFC 5321 section 5.1).
     asio::awaitable<bool> visit(target t) {
+        if (question_.dry) {
+            auto found = co_await find_endpoints(
+                owner_.resolver_, owner_.reach_, std::move(t), question_.trace);
+            if (found.verdict) settle(std::move(*found.verdict));
+            co_return found.is_self;
+        }
         const auto next = owner_.host_for(t, question_);
         if (question_.by->catch_all_probe && question_.recipient.domain()) {
             const bool any = co_await accepts_any(*next);
@@ -116,8 +156,16 @@ private:
             }
         }
         question copy = question_;
-        auto answer = co_await next->ask(std::move(copy));
-        note(answer);
+        auto answer = co_await ask(*next, std::move(copy));
+        const bool under_dane = answer.verdict.finding.reason == reason::dane_failed;
+        if (under_dane && answer.is_wrong_name && !t.nexthop_counts && !t.nexthop.empty()) {
+            // RFC 7672 section 3.2.3: with usage 2 the certificate may be for the domain that led
+            // here. Then the session is that domain's alone; so this is no host's first way.
+            t.nexthop_counts = true;
+            co_return co_await visit(std::move(t));
+        }
+        note_late_refusal(answer.verdict);
+        watch(t, answer.verdict);
         if (answer.no_addresses && t.is_recipient_domain) {
             // RFC 5321 section 5.1: no MX, and no address either: there is no such mail domain.
             answer.verdict.finding = {verdict_class::undeliverable, reason::no_such_domain};
@@ -125,6 +173,34 @@ private:
         }
         settle(std::move(answer.verdict));
         co_return answer.is_self;
+    }
+
+    // With the sender, and once with the one that stands in for a sender that is refused.
+    asio::awaitable<host_answer> ask(host& next, question q) {
+        const auto& instead = q.by->sender_fallback;
+        const bool has_other = instead && *instead != q.sender;
+        if (!has_other) {
+            auto only = co_await next.ask(std::move(q));
+            note(only);
+            co_return only;
+        }
+        const std::string key = refused_senders::key(next.key(), q.sender);
+        const bool known = owner_.refused_.knows(key, std::chrono::steady_clock::now());
+        question other = q;
+        other.sender = *instead;
+        other.original_sender = false;
+        question first = known ? other : std::move(q);
+        auto answer = co_await next.ask(std::move(first));
+        note(answer);
+        const bool refused = is_refused_sender(answer.verdict);
+        if (known && refused) owner_.refused_.forget(key);
+        if (known || !refused) co_return answer;
+        answer = co_await next.ask(std::move(other));
+        note(answer);
+        if (answer.verdict.stage > stage::mail) {
+            owner_.refused_.note(key, std::chrono::steady_clock::now());
+        }
+        co_return answer;
     }
 
     // Whether the host takes any local part of the recipient's domain; false also when it can not
@@ -135,10 +211,11 @@ private:
         if (known) co_return *known;
         question test = question_;
         test.recipient = random_recipient(question_.recipient);
-        const auto answer = co_await next.ask(std::move(test));
-        note(answer);
+        const auto answer = co_await ask(next, std::move(test));
         const verdict& v = answer.verdict;
-        const bool answered = v.stage == stage::rcpt && v.reply && v.reply->status_class() != 4;
+        note_late_refusal(v);
+        const bool at_recipient = v.stage == stage::rcpt || v.stage == stage::data;
+        const bool answered = at_recipient && v.reply && v.reply->status_class() != 4;
         const bool any = answered && v.outcome() == outcome::deliverable;
         const auto now = std::chrono::steady_clock::now();
         // Broken off or deferred says nothing; the next recipient does not ask at once again.
@@ -147,14 +224,30 @@ private:
         co_return any;
     }
 
-    [[nodiscard]] static verdict catch_all_verdict(const target& t) {
+    // Only a RCPT that was accepted is followed by DATA.
+    void note_late_refusal(const verdict& v) {
+        if (v.stage == stage::data && v.outcome() == outcome::undeliverable) {
+            owner_.late_rejecters_.note(v.host, v.port);
+        }
+    }
+
+    [[nodiscard]] verdict catch_all_verdict(const target& t) const {
         verdict v;
         v.finding = {verdict_class::deliverable, reason::catch_all};
-        v.stage = stage::rcpt;
-        v.host = t.name.empty() && t.literal ? t.literal->text() : t.name;
+        v.stage = question_.by->probe_until == probe_end::data ? stage::data : stage::rcpt;
+        v.host = t.text();
         v.port = t.port;
         v.detail = "the host accepts any local part of the domain";
         return v;
+    }
+
+    // RFC 8461 section 5: what a policy would refuse that is only tested is to be known.
+    void watch(const target& t, const verdict& v) {
+        if (t.sts != sts_policy::mode::testing || v.stage < stage::mail) return;
+        if (question_.by->tls.level == tls_level::none) return;
+        if (v.tls && v.tls->unproven.empty()) return;
+        const std::string what = v.tls ? ": " + v.tls->unproven : " offers no TLS";
+        watched_ = "MTA-STS of " + t.nexthop + " (testing): " + t.name + what;
     }
 
     void note(const host_answer& answer) {
@@ -170,16 +263,19 @@ private:
     std::size_t connections_ = 0;
     std::size_t hosts_ = 0;
     std::vector<std::string> names_;
+    std::string watched_;  // what the last host asked would be refused for
 };
 
 call_forward::call_forward(asio::any_io_executor executor,
                            dns::resolver& resolver,
                            reach r,
-                           const session_limits& limits)
+                           const session_limits& limits,
+                           sts_fetcher fetch)
     : executor_(std::move(executor)),
       resolver_(resolver),
       reach_(std::make_shared<const reach>(std::move(r))),
       limits_(limits),
+      sts_(executor_, std::move(fetch)),
       random_(std::random_device{}()) {}
 
 call_forward::~call_forward() {
@@ -197,12 +293,36 @@ std::shared_ptr<host> call_forward::host_for(const target& t, const question& q)
     const auto known = hosts_.find(key);
     if (known != hosts_.end()) return known->second;
     if (hosts_.size() >= most_hosts_kept) forget_idle_hosts();
-    auto& tls = contexts_[q.by->tls_min];
-    if (!tls) tls = std::make_shared<tls_context>(q.by->tls_min);
+    auto tls = context_for(q.by->tls);
     auto fresh = std::make_shared<host>(
-        executor_, resolver_, reach_, t, host::manner{q.by, helo, tls, q.trace, key}, limits_);
+        executor_, resolver_, reach_, t, host::manner{q.by, helo, tls, {}, key}, limits_);
+    fresh->share(allowance_);
     hosts_.emplace(std::move(key), fresh);
     return fresh;
+}
+
+std::shared_ptr<const tls_context> call_forward::context_for(const tls_policy& policy) {
+    auto& known = contexts_[tls_context::key_of(policy)];
+    auto context = known.lock();
+    if (!context) known = context = std::make_shared<const tls_context>(policy);
+    return context;
+}
+
+std::vector<host_state> call_forward::hosts() const {
+    constexpr std::size_t most_domains = 20;
+    const auto now = std::chrono::steady_clock::now();
+    std::vector<host_state> all;
+    all.reserve(hosts_.size());
+    for (const auto& [key, each] : hosts_) {
+        host_state s = each->state();
+        const std::string beginning = key + ' ';
+        for (const auto& found : catch_all_.accepting(beginning, most_domains, now)) {
+            s.catch_all.push_back(found.substr(beginning.size()));
+        }
+        s.rejects_late = late_rejecters_.knows(s.host, s.port);
+        all.push_back(std::move(s));
+    }
+    return all;
 }
 
 void call_forward::forget_idle_hosts() {

@@ -14,6 +14,11 @@
 #include "dns/route.h"
 #include "smtpclient/catch_all.h"
 #include "smtpclient/connection.h"
+#include "smtpclient/fetch_sts_policy.h"
+#include "smtpclient/host_state.h"
+#include "smtpclient/late_rejecters.h"
+#include "smtpclient/mta_sts.h"
+#include "smtpclient/refused_senders.h"
 #include "smtpclient/session_limits.h"
 #include "smtpclient/verifier.h"
 
@@ -44,6 +49,7 @@ struct reach {  // whom a call-forward may contact ([routing])
 // [routing] deny as it is by default: networks that no mail host on the Internet has.
 [[nodiscard]] std::vector<dns::network> default_deny();
 
+class allowance;
 class host;
 struct target;
 
@@ -53,16 +59,26 @@ public:
     call_forward(asio::any_io_executor executor,
                  dns::resolver& resolver,
                  reach r,
-                 const session_limits& limits = {});
+                 const session_limits& limits = {},
+                 sts_fetcher fetch = fetch_sts_policy);
     ~call_forward() override;
 
+    // Where several processes share a limit: before the first verify().
+    void share(std::shared_ptr<allowance> a) { allowance_ = std::move(a); }
     [[nodiscard]] asio::awaitable<verdict> verify(question q) override;
+    // Before the first question: who is told of hosts that refuse at DATA only.
+    void tell_of_late_rejecters(late_rejecters::advice to) { late_rejecters_.tell(std::move(to)); }
+    [[nodiscard]] bool rejects_late(const std::string& host, std::uint16_t port) const {
+        return late_rejecters_.knows(host, port);
+    }
     [[nodiscard]] std::size_t hosts_kept() const { return hosts_.size(); }
+    [[nodiscard]] std::vector<host_state> hosts() const;
 
 private:
     class journey;
 
     [[nodiscard]] std::shared_ptr<host> host_for(const target& t, const question& q);
+    [[nodiscard]] std::shared_ptr<const tls_context> context_for(const tls_policy& policy);
     void forget_idle_hosts();
 
     asio::any_io_executor executor_;
@@ -70,9 +86,14 @@ private:
     // Shared with hosts, which may still be opening a session when this is gone.
     std::shared_ptr<const reach> reach_;
     const session_limits limits_;
+    std::shared_ptr<allowance> allowance_;  // shared with the hosts
     std::map<std::string, std::shared_ptr<host>, std::less<>> hosts_;
-    std::map<tls_version, std::shared_ptr<tls_context>> contexts_;
+    // As long as a host uses them.
+    std::map<std::string, std::weak_ptr<const tls_context>, std::less<>> contexts_;
     catch_all_findings catch_all_;
+    refused_senders refused_;
+    late_rejecters late_rejecters_;
+    mta_sts sts_;
     std::minstd_rand random_;
 };
 

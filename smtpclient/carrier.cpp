@@ -5,6 +5,9 @@
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 
+#include <algorithm>
+#include <new>
+#include <string_view>
 #include <utility>
 
 namespace callforward::smtpclient {
@@ -29,37 +32,66 @@ bool is_too_many_recipients(const reply& r) {
     return r.code == 452 && enhanced && enhanced->subject == 5 && enhanced->detail == 3;
 }
 
+void tell_lines(const question& q, std::string_view lines) {
+    if (!q.trace) return;
+    while (!lines.empty()) {
+        const auto end = lines.find("\r\n");
+        q.trace('C', lines.substr(0, end));
+        lines = end == std::string_view::npos ? std::string_view{} : lines.substr(end + 2);
+    }
+}
+
+void tell_reply(const question& q, const reply& r) {
+    if (!q.trace) return;
+    for (std::size_t i = 0; i < r.lines.size(); ++i) {
+        const char separator = i + 1 < r.lines.size() ? '-' : ' ';
+        q.trace('S', std::to_string(r.code) + separator + r.lines[i]);
+    }
+}
+
 }  // namespace
 
 carrier::carrier(std::unique_ptr<connection> c,
                  const extensions& offered,
                  verdict about,
                  std::chrono::milliseconds reply_timeout,
-                 const session_limits& limits)
+                 const session_limits& limits,
+                 std::string owner)
     : connection_(std::move(c)),
       offered_(offered),
       about_(std::move(about)),
       reply_timeout_(reply_timeout),
       limits_(limits),
+      owner_(std::move(owner)),
       reused_(limits.idle_session.count() > 0 && limits.recipients_per_session != 1),
       head_since_(clock::now()),
       idle_since_(head_since_),
       last_answer_(head_since_) {}
 
 void carrier::start(observer o) {
+    closed_ = std::move(o.closed);
     observer_ = std::move(o);
     auto reader = read(shared_from_this());
     asio::co_spawn(connection_->executor(), std::move(reader), asio::detached);
 }
 
 bool carrier::has_room_for(const errand& e, std::size_t window) const {
-    if (over_ || retiring_) return false;
+    if (over_ || retiring_ || e.owner != owner_) return false;
     if (e.asked_again) return submitted_ == 0;
     if (!reused_ && submitted_ > 0) return false;
     if (limits_.recipients_per_session != 0 && submitted_ >= limits_.recipients_per_session) {
         return false;
     }
-    return in_flight_.size() < (offered_.pipelining && reused_ ? window : 1);
+    // One that may end in DATA shares with nobody: the connection may be dropped for it.
+    const bool shares =
+        offered_.pipelining && reused_ && e.asked.by->probe_until == probe_end::rcpt;
+    return in_flight_.size() < (shares ? window : 1);
+}
+
+bool carrier::wants_successor() {
+    const std::size_t most = limits_.recipients_per_session;
+    if (!reused_ || most == 0 || submitted_ * 4 < most * 3) return false;
+    return !std::exchange(has_successor_, true);
 }
 
 bool carrier::is_all_but_idle() const {
@@ -69,14 +101,22 @@ bool carrier::is_all_but_idle() const {
 
 steady_time carrier::next_reply_by() const {
     if (said_quit_) return goodbye_by_;
-    return in_flight_.empty() ? clock::now() + far_away : head_since_ + reply_timeout_;
+    if (in_flight_.empty()) return clock::now() + far_away;
+    const bool goodbye = in_flight_.front().dialogue->says_goodbye();
+    return head_since_ + (goodbye ? std::min<clock::duration>(patience_for_goodbye, reply_timeout_)
+                                  : clock::duration(reply_timeout_));
 }
 
 void carrier::submit(std::shared_ptr<errand> e) {
     ++submitted_;
     flight f;
     f.resets = reused_ && !e->asked_again;
-    f.dialogue = std::make_unique<transaction>(e->asked, offered_, f.resets);
+    // Who is asked about again may be so because replies were out of step: QUIT and its reply show
+    // whether they are now.
+    const auto after = f.resets         ? transaction::ending::rset
+                       : e->asked_again ? transaction::ending::quit
+                                        : transaction::ending::none;
+    f.dialogue = std::make_unique<transaction>(e->asked, offered_, after);
     f.whose = std::move(e);
     f.sent = clock::now();
     const step first = f.dialogue->start();
@@ -86,6 +126,8 @@ void carrier::submit(std::shared_ptr<errand> e) {
         --submitted_;
         return;
     }
+    introduce(*f.whose);
+    tell_lines(f.whose->asked, std::get<send>(first).bytes);
     if (!f.resets) retiring_ = true;
     if (in_flight_.empty()) head_since_ = f.sent;
     in_flight_.push_back(std::move(f));
@@ -101,56 +143,91 @@ void carrier::submit(std::shared_ptr<errand> e) {
     queue_bytes(std::get<send>(first).bytes);
 }
 
+// To a trace that was not there, how the session was opened.
+void carrier::introduce(errand& e) const {
+    if (!e.asked.trace || e.heard_opening) return;
+    e.asked.trace('*', "in a session that was opened before, with " + about_.host);
+    for (const auto& [side, line] : opening_) e.asked.trace(side, line);
+    if (submitted_ > 1) {
+        e.asked.trace('*',
+                      "recipients asked about in it before: " + std::to_string(submitted_ - 1));
+    }
+}
+
 void carrier::queue_bytes(const std::string& bytes) {
     unsent_ += bytes;
     if (writing_) return;
     writing_ = true;
-    auto writer = write(shared_from_this());
-    asio::co_spawn(connection_->executor(), std::move(writer), asio::detached);
+    try {
+        auto writer = write(shared_from_this());
+        asio::co_spawn(connection_->executor(), std::move(writer), asio::detached);
+    } catch (const std::bad_alloc&) {  // what is unsent goes out with what comes next
+        writing_ = false;
+        throw;
+    }
 }
 
 asio::awaitable<void> carrier::write([[maybe_unused]] std::shared_ptr<carrier> self) {
-    while (!unsent_.empty() && !over_) {
-        std::string bytes = std::move(unsent_);
-        unsent_.clear();
-        const auto by = clock::now() + reply_timeout_;
-        const auto failure = co_await connection_->write(std::move(bytes), by);
-        if (failure && !over_) {
-            end(*failure);
-            break;
+    try {
+        while (!unsent_.empty() && !over_) {
+            std::string bytes = std::move(unsent_);
+            unsent_.clear();
+            const auto by = clock::now() + reply_timeout_;
+            const auto failure = co_await connection_->write(std::move(bytes), by);
+            if (failure && !over_) {
+                end(*failure);
+                break;
+            }
         }
+    } catch (const std::bad_alloc&) {
+        give_up();
     }
     writing_ = false;
 }
 
+// Without memory a session that nobody reads or writes any more must not stand for ever.
+void carrier::give_up() {
+    if (over_) return;
+    end({reason::protocol_error, "no memory"});
+}
+
 asio::awaitable<void> carrier::read([[maybe_unused]] std::shared_ptr<carrier> self) {
-    while (!over_) {
-        const auto by = next_reply_by();
-        auto answer = co_await connection_->read_reply(by);
-        if (over_) break;
-        if (auto* const lost = std::get_if<io_failure>(&answer)) {
-            end(*lost);
-        } else if (in_flight_.empty()) {
-            end(unsolicited_reply());  // or the goodbye; in either case there is no more to say
-        } else {
-            on_reply(std::get<reply>(answer));
+    try {
+        while (!over_) {
+            const auto by = next_reply_by();
+            auto answer = co_await connection_->read_reply(by);
+            if (over_) break;
+            if (auto* const lost = std::get_if<io_failure>(&answer)) {
+                end(*lost);
+            } else if (in_flight_.empty()) {
+                end(unsolicited_reply());  // or the goodbye; in either case there is no more to say
+            } else {
+                on_reply(std::get<reply>(answer));
+            }
         }
+    } catch (const std::bad_alloc&) {
+        give_up();
     }
 }
 
 void carrier::on_reply(const reply& r) {
     flight& f = in_flight_.front();
     // One command, one reply: whatever is here beside it answers nothing.
-    if (!offered_.pipelining && connection_->has_unread()) {
+    const bool until_data = f.whose->asked.by->probe_until == probe_end::data;
+    const bool nothing_else_due =
+        !offered_.pipelining || ((until_data || !f.resets) && f.dialogue->replies_due() == 1);
+    if (nothing_else_due && connection_->has_unread()) {
         end(unsolicited_reply());
         return;
     }
+    tell_reply(f.whose->asked, r);
     step next = f.dialogue->on_reply(r);
     if (auto* const more = std::get_if<send>(&next)) {
         head_since_ = clock::now();
         // Without pipelining the verdict does not wait for the reply to RSET: nothing else can be
         // mixed up with it.
-        if (f.dialogue->result()) answer(f, *f.dialogue->result());
+        tell_lines(f.whose->asked, more->bytes);
+        if (f.resets && f.dialogue->result()) answer(f, *f.dialogue->result());
         queue_bytes(more->bytes);
         return;
     }
@@ -177,6 +254,10 @@ void carrier::land(const conclusion& c) {
     head_since_ = now;
     answer(f, c);
     ++answered_;
+    if (c.hang_up) {
+        hang_up();
+        return;
+    }
     if (c.reply && c.reply->code == 421) {
         end({reason::disconnected, "the next hop ended the session with 421"});
         return;
@@ -251,7 +332,17 @@ void carrier::retire() {
 
 void carrier::disown() {
     observer_ = {};
+    closed_ = {};
     retire();
+}
+
+// Without a word, with nobody else in flight.
+void carrier::hang_up() {
+    over_ = true;
+    connection_->close();
+    const observer told = std::exchange(observer_, {});
+    if (told.ended) told.ended(*this);
+    if (const auto closed = std::exchange(closed_, {})) closed();
 }
 
 void carrier::end(const io_failure& why) {
@@ -263,6 +354,8 @@ void carrier::end(const io_failure& why) {
     bool is_head = true;
     for (auto& f : in_flight_) {
         const bool head = std::exchange(is_head, false);
+        if (!f.settled && f.whose->asked.trace) f.whose->asked.trace('*', why.why);
+        f.whose->heard_opening = false;  // it may be asked about in another
         if (f.settled || f.whose->is_over() || f.elsewhere) continue;
         const auto& known = f.dialogue->result();
         // 421 to the first: this host wants nobody now.
@@ -287,6 +380,7 @@ void carrier::end(const io_failure& why) {
     const observer told = std::exchange(observer_, {});
     if (!unanswered.empty() && told.give_back) told.give_back(std::move(unanswered));
     if (told.ended) told.ended(*this);
+    if (const auto closed = std::exchange(closed_, {})) closed();
 }
 
 }  // namespace callforward::smtpclient

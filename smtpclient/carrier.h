@@ -23,6 +23,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace callforward::smtpclient {
@@ -33,7 +34,9 @@ public:
         // Not answered here, to be asked elsewhere; in the order of their submission.
         std::function<void(std::vector<std::shared_ptr<errand>>)> give_back;
         std::function<void()> has_room;
-        std::function<void(const carrier&)> ended;  // the last call
+        std::function<void(const carrier&)>
+            ended;                     // takes no more: all calls but closed() are over
+        std::function<void()> closed;  // the last call: the connection is gone, too
         // A recipient was answered after `latency`; if it had to wait for another one's answer,
         // `gap` after that.
         std::function<void(std::chrono::nanoseconds latency,
@@ -43,16 +46,21 @@ public:
         std::function<void(std::size_t in_flight)> broke;  // with more than one in flight
     };
 
-    // about: host, address and TLS, as every verdict of this session names them.
+    // about: host, address and TLS, as every verdict of this session names them. owner: whose
+    // errands alone it carries (session_owner()).
     carrier(std::unique_ptr<connection> c,
             const extensions& offered,
             verdict about,
             std::chrono::milliseconds reply_timeout,
-            const session_limits& limits);
+            const session_limits& limits,
+            std::string owner = {});
 
+    // How it was opened, for the traces of those who were not there.
+    void remember_opening(dialogue_lines lines) { opening_ = std::move(lines); }
     void start(observer o);  // once, when a shared_ptr holds it
     // With so many in flight at most.
     [[nodiscard]] bool has_room_for(const errand& e, std::size_t window) const;
+    [[nodiscard]] const std::string& owner() const { return owner_; }
     [[nodiscard]] bool is_retiring() const { return retiring_; }
     // Its verdict is given, and only the reply to RSET is out: it will take the next in a moment.
     [[nodiscard]] bool is_all_but_idle() const;
@@ -64,6 +72,9 @@ public:
     [[nodiscard]] std::size_t load() const { return in_flight_.size(); }
     [[nodiscard]] steady_time idle_since() const { return idle_since_; }
     void submit(std::shared_ptr<errand> e);
+    // True once, when three quarters of its recipients have been submitted: another session can be
+    // ready when this one ends.
+    [[nodiscard]] bool wants_successor();
     // Gives back whoever waits behind an answer that has been due since then.
     void relieve(steady_time since);
     void retire();  // takes no more, and says QUIT when what is in flight is answered
@@ -84,10 +95,13 @@ private:
     asio::awaitable<void> read(std::shared_ptr<carrier> self);
     asio::awaitable<void> write(std::shared_ptr<carrier> self);
     void queue_bytes(const std::string& bytes);
+    void introduce(errand& e) const;
     void on_reply(const reply& r);
     void land(const conclusion& c);
     void answer(flight& f, const conclusion& c);
+    void give_up();
     void end(const io_failure& why);
+    void hang_up();
     void rest();
     [[nodiscard]] steady_time next_reply_by() const;
 
@@ -96,13 +110,17 @@ private:
     const verdict about_;
     const std::chrono::milliseconds reply_timeout_;
     const session_limits limits_;
+    const std::string owner_;
     const bool reused_;
+    dialogue_lines opening_;
     observer observer_;
+    std::function<void()> closed_;
     std::deque<flight> in_flight_;
     std::string unsent_;
     bool writing_ = false;
     bool retiring_ = false;
     bool said_quit_ = false;
+    bool has_successor_ = false;
     bool over_ = false;
     std::size_t submitted_ = 0;
     std::size_t answered_ = 0;

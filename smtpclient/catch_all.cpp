@@ -28,6 +28,17 @@ void catch_all_findings::note(const std::string& key,
     entries_[key] = {accepts_any, now + lifetime};
 }
 
+std::vector<std::string> catch_all_findings::accepting(std::string_view beginning,
+                                                       std::size_t most,
+                                                       steady_time now) const {
+    std::vector<std::string> found;
+    for (const auto& [key, e] : entries_) {
+        if (found.size() >= most) break;
+        if (e.accepts_any && now < e.expires && key.starts_with(beginning)) found.push_back(key);
+    }
+    return found;
+}
+
 mailbox random_recipient(const mailbox& like) {
     constexpr std::string_view alphabet = "abcdefghijklmnopqrstuvwxyz0123456789";
     std::random_device device;

@@ -14,7 +14,9 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace callforward::smtpclient {
 
@@ -26,6 +28,10 @@ public:
               bool accepts_any,
               std::chrono::seconds lifetime,
               steady_time now);
+    // The keys of hosts that accept anything, at most `most` that begin so.
+    [[nodiscard]] std::vector<std::string> accepting(std::string_view beginning,
+                                                     std::size_t most,
+                                                     steady_time now) const;
 
 private:
     struct entry {

@@ -1,8 +1,12 @@
 #include "smtpclient/classify.h"
 
+#include "smtpclient/local_rules.h"
 #include "smtpclient/wording.h"
 
 #include <re2/re2.h>
+
+#include <cstddef>
+#include <utility>
 
 namespace callforward::smtpclient {
 
@@ -98,21 +102,70 @@ finding classify_bare_refusal(int code, const wording& words) {
     return undeliverable(code == 551 ? reason::moved : reason::unknown_user);
 }
 
-// 5xx to RCPT or DATA. The order matters: what the enhanced code says comes before what the code
-// says.
+// What of a 5xx to RCPT or DATA decides. The order matters: what the enhanced code says comes
+// before what the code says.
+enum class refusal_row {
+    authentication,
+    bad_address,
+    syntax,
+    bare,
+    mailbox_state,
+    directory,
+    other
+};
+
+refusal_row row_of(const reply& r, const wording& words) {
+    const auto enhanced = agreed_code(r);
+    if (is_about_authentication(r.code)) return refusal_row::authentication;
+    if (enhanced && enhanced->subject == 1) return refusal_row::bad_address;
+    if (is_about_syntax(r.code)) return refusal_row::syntax;
+    if (!enhanced) return refusal_row::bare;
+    if (enhanced->subject == 2) return refusal_row::mailbox_state;
+    // Microsoft 365 answers "550 5.4.1 Recipient address rejected: Access denied" for mailboxes
+    // that its directory does not have, but "550 5.4.1 Relay access denied" for foreign domains.
+    const bool of_directory = r.code == 550 && enhanced->subject == 4 && enhanced->detail == 1 &&
+                              !words.of_another_cause() && !words.of_the_sender();
+    return of_directory ? refusal_row::directory : refusal_row::other;
+}
+
+std::string_view to_string(refusal_row row) {
+    switch (row) {
+        case refusal_row::authentication:
+            return "530, 534, 535, 538: authentication";
+        case refusal_row::bad_address:
+            return "5.1.x: the address, unless code or words speak of the sender or of us";
+        case refusal_row::syntax:
+            return "500 to 504, 555: our syntax";
+        case refusal_row::bare:
+            return "no enhanced code: 550 to 553 without words of policy are about the recipient";
+        case refusal_row::mailbox_state:
+            return "5.2.x: the state of the mailbox";
+        case refusal_row::directory:
+            return "550 5.4.1: not in the directory (Microsoft 365)";
+        case refusal_row::other:
+            return "every other 5xx: not about the recipient";
+    }
+    return "?";
+}
+
 finding classify_refusal(const reply& r, const reply_context& context) {
     const auto enhanced = agreed_code(r);
     const wording words(r, context.domain);
-    if (is_about_authentication(r.code)) return auth_required;
-    if (enhanced && enhanced->subject == 1) return classify_bad_address(*enhanced, words, context);
-    if (is_about_syntax(r.code)) return protocol_error;
-    if (!enhanced) return classify_bare_refusal(r.code, words);
-    if (enhanced->subject == 2) return classify_mailbox_state(*enhanced, words);
-    // Microsoft 365 answers "550 5.4.1 Recipient address rejected: Access denied" for mailboxes
-    // that its directory does not have, but "550 5.4.1 Relay access denied" for foreign domains.
-    if (r.code == 550 && enhanced->subject == 4 && enhanced->detail == 1 &&
-        !words.of_another_cause() && !words.of_the_sender()) {
-        return undeliverable(reason::unknown_user);
+    switch (row_of(r, words)) {
+        case refusal_row::authentication:
+            return auth_required;
+        case refusal_row::bad_address:
+            return classify_bad_address(*enhanced, words, context);
+        case refusal_row::syntax:
+            return protocol_error;
+        case refusal_row::bare:
+            return classify_bare_refusal(r.code, words);
+        case refusal_row::mailbox_state:
+            return classify_mailbox_state(*enhanced, words);
+        case refusal_row::directory:
+            return undeliverable(reason::unknown_user);
+        case refusal_row::other:
+            break;
     }
     return refused(words);
 }
@@ -136,7 +189,8 @@ finding built_in(const reply& r, const reply_context& context) {
         return {verdict_class::unreachable, reason::deferred};  // RFC 5321 section 3.8
     switch (r.status_class()) {
         case 2:
-            if (at_recipient) return {verdict_class::deliverable, reason::accepted};
+            // To DATA it means nothing: content was not asked for, and there was none.
+            if (context.stage == stage::rcpt) return {verdict_class::deliverable, reason::accepted};
             break;
         case 3:
             // 354: the host decided only at DATA, and accepts.
@@ -189,7 +243,8 @@ std::optional<finding> apply(const classify_rule& rule,
             if (!at_recipient || r.status_class() != 5) return std::nullopt;
             return finding{usual, rule.as};
         case verdict_class::sender_refused:
-            if (r.status_class() != 5) return std::nullopt;
+            // Nobody has named a sender before MAIL.
+            if (r.status_class() != 5 || context.stage < stage::mail) return std::nullopt;
             return sender_refused(context.original_sender);
         case verdict_class::deferred:
             if (!at_recipient) return finding{verdict_class::unreachable, reason::deferred};
@@ -206,6 +261,20 @@ std::optional<finding> apply(const classify_rule& rule,
 
 }  // namespace
 
+// One line a rule; a pattern can hold a line feed, so its length is told before it.
+std::string text_of(const std::vector<classify_rule>& rules) {
+    std::string text;
+    for (const auto& rule : rules) {
+        text += rule.stage ? to_string(*rule.stage) : "-";
+        text += rule.code ? ' ' + std::to_string(*rule.code) : " -";
+        text += rule.enhanced ? ' ' + to_string(*rule.enhanced) : " -";
+        const std::string pattern = rule.text ? rule.text->pattern() : std::string();
+        text += ' ' + std::to_string(pattern.size()) + ':' + pattern;
+        text += ' ' + std::string(to_string(rule.as)) + '\n';
+    }
+    return text;
+}
+
 std::shared_ptr<const re2::RE2> compile_pattern(const std::string& pattern, std::string& error) {
     re2::RE2::Options options;
     options.set_log_errors(false);
@@ -219,17 +288,67 @@ std::shared_ptr<const re2::RE2> compile_pattern(const std::string& pattern, std:
     return compiled;
 }
 
+namespace {
+
+// The first local rule that has a say, and what it says.
+std::optional<std::pair<std::size_t, finding>> local_rule(const reply& r,
+                                                          const reply_context& context,
+                                                          const std::vector<classify_rule>& rules) {
+    if (rules.empty()) return std::nullopt;
+    const std::string text = r.text();
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        if (!matches(rules[i], r, text, context)) continue;
+        if (const auto found = apply(rules[i], r, context)) return std::pair{i, *found};
+    }
+    return std::nullopt;
+}
+
+std::string built_in_row(const reply& r, const reply_context& context) {
+    const bool at_recipient = context.stage == stage::rcpt || context.stage == stage::data;
+    const std::string where = "reply to " + std::string(to_string(context.stage));
+    if (r.code == 421) return "421: the host wants nobody now";
+    switch (r.status_class()) {
+        case 2:
+            return at_recipient ? "2xx to RCPT: accepted" : "2xx as " + where + ": out of place";
+        case 3:
+            return "3xx as " + where;
+        case 4:
+            return at_recipient ? "4xx to RCPT: deferred, by code and words"
+                                : "4xx before RCPT: says nothing about the recipient";
+        case 5:
+            if (at_recipient) return std::string(to_string(row_of(r, wording(r, context.domain))));
+            if (context.stage == stage::mail) return "5xx to MAIL: the sender, or us";
+            return "5xx before MAIL: about us";
+        default:
+            break;
+    }
+    return "no code of SMTP";
+}
+
+}  // namespace
+
 finding classify(const reply& r,
                  const reply_context& context,
                  const std::vector<classify_rule>& rules) {
-    if (!rules.empty()) {
-        const std::string text = r.text();
-        for (const auto& rule : rules) {
-            if (!matches(rule, r, text, context)) continue;
-            if (const auto found = apply(rule, r, context)) return *found;
-        }
-    }
+    if (const auto local = local_rule(r, context, rules)) return local->second;
     return built_in(r, context);
+}
+
+std::optional<finding> classify_locally(const reply& r,
+                                        const reply_context& context,
+                                        const std::vector<classify_rule>& rules) {
+    const auto local = local_rule(r, context, rules);
+    return local ? std::optional(local->second) : std::nullopt;
+}
+
+std::string rule_that_fires(const reply& r,
+                            const reply_context& context,
+                            const std::vector<classify_rule>& rules) {
+    if (const auto local = local_rule(r, context, rules)) {
+        return "[[classify]] rule " + std::to_string(local->first + 1) + ", as " +
+               std::string(to_string(rules[local->first].as));
+    }
+    return "built-in: " + built_in_row(r, context);
 }
 
 }  // namespace callforward::smtpclient

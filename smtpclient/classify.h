@@ -40,5 +40,9 @@ struct reply_context {
 [[nodiscard]] finding classify(const reply& r,
                                const reply_context& context,
                                const std::vector<classify_rule>& rules = {});
+// Which rule made that finding, for people: "[[classify]] rule 2", or a row of the built-in table.
+[[nodiscard]] std::string rule_that_fires(const reply& r,
+                                          const reply_context& context,
+                                          const std::vector<classify_rule>& rules = {});
 
 }  // namespace callforward::smtpclient

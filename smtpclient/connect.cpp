@@ -10,6 +10,8 @@
 #include <asio/steady_timer.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <memory>
@@ -19,8 +21,6 @@ namespace callforward::smtpclient {
 namespace {
 
 using asio_endpoint = asio::generic::stream_protocol::endpoint;
-constexpr std::chrono::milliseconds head_start{
-    250};  // RFC 8305 section 5: Connection Attempt Delay
 
 asio_endpoint to_asio(const endpoint& e) {
     if (!e.socket_path.empty()) return asio::local::stream_protocol::endpoint(e.socket_path);
@@ -46,12 +46,37 @@ struct race {
     std::string why;
 };
 
+// Nothing for a unix socket, and where the system chooses.
+std::error_code bind_to_source(stream_socket& socket, const endpoint& to) {
+    std::error_code ec;
+    if (!to.from || !to.address) return ec;
+    endpoint from;
+    from.address = to.from;
+    const asio_endpoint source = to_asio(from);
+    socket.open(source.protocol(), ec);
+    if (ec) return ec;
+    // The port is then chosen by connect(), which knows to which peers it is free.
+    // Where this fails the port is taken now.
+    const int late = 1;
+    static_cast<void>(::setsockopt(
+        socket.native_handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof late));
+    socket.bind(source, ec);
+    return ec;
+}
+
 // The race is shared: it ends when somebody has won, while the losers still come home.
 asio::awaitable<void> run(std::shared_ptr<race> r, std::size_t which, endpoint to) {
     std::error_code ec;
     auto token = asio::redirect_error(asio::use_awaitable, ec);
     const asio_endpoint target = to_asio(to);
-    co_await r->runners[which].socket.async_connect(target, token);
+    std::string doing = "connect to " + to.text();
+    const std::error_code unbound = bind_to_source(r->runners[which].socket, to);
+    if (unbound) {
+        ec = unbound;
+        doing += " from " + to.from->text();
+    } else {
+        co_await r->runners[which].socket.async_connect(target, token);
+    }
     auto& self = r->runners[which];
     self.running = false;
     --r->running;
@@ -62,7 +87,7 @@ asio::awaitable<void> run(std::shared_ptr<race> r, std::size_t which, endpoint t
         std::error_code ignored;
         self.socket.close(ignored);
         if (ec && ec != asio::error::operation_aborted) {
-            r->why = "connect to " + to.text() + ": " + printable(ec.message(), 100);
+            r->why = doing + ": " + printable(ec.message(), 100);
         }
     }
     r->wake.cancel();
@@ -112,7 +137,8 @@ std::vector<dns::ip_address> interleave(const std::vector<dns::ip_address>& addr
 
 asio::awaitable<connected> connect_any(std::vector<endpoint> candidates,
                                        std::chrono::milliseconds patience,
-                                       steady_time deadline) {
+                                       steady_time deadline,
+                                       std::chrono::milliseconds head_start) {
     const auto executor = co_await asio::this_coro::executor;
     const auto r = std::make_shared<race>(executor);
     // Sized once: runners hold references into it.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "dns/ip.h"
+#include "smtpclient/client_identity.h"
 #include "smtpclient/connection.h"
 
 #include <asio/awaitable.hpp>
@@ -21,7 +22,10 @@ namespace callforward::smtpclient {
 struct endpoint {
     std::optional<dns::ip_address> address;
     std::uint16_t port = 0;
-    std::string socket_path;  // instead of an address
+    std::string socket_path;                             // instead of an address
+    std::optional<dns::ip_address> from = std::nullopt;  // our side's; nothing: the system's choice
+    // For whom the next hop is asked there; nothing where it is not told.
+    std::optional<client_identity> client = std::nullopt;
 
     [[nodiscard]] std::string text() const;
 };
@@ -38,8 +42,13 @@ struct connected {
 [[nodiscard]] std::vector<dns::ip_address> interleave(
     const std::vector<dns::ip_address>& addresses);
 
-[[nodiscard]] asio::awaitable<connected> connect_any(std::vector<endpoint> candidates,
-                                                     std::chrono::milliseconds patience,
-                                                     steady_time deadline);
+// RFC 8305 section 5: Connection Attempt Delay.
+constexpr std::chrono::milliseconds attempt_delay{250};
+
+[[nodiscard]] asio::awaitable<connected> connect_any(
+    std::vector<endpoint> candidates,
+    std::chrono::milliseconds patience,
+    steady_time deadline,
+    std::chrono::milliseconds head_start = attempt_delay);
 
 }  // namespace callforward::smtpclient

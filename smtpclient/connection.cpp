@@ -1,5 +1,6 @@
 #include "smtpclient/connection.h"
 
+#include "smtpclient/handshake_counts.h"
 #include "smtpclient/printable.h"
 
 #include <asio/buffer.hpp>
@@ -10,6 +11,7 @@
 #include <asio/write.hpp>
 
 #include <array>
+#include <utility>
 
 namespace callforward::smtpclient {
 
@@ -17,46 +19,17 @@ namespace {
 
 constexpr std::size_t read_size = 4096;
 
-int protocol_number(tls_version version) {
-    switch (version) {
-        case tls_version::tls1_0:
-            return TLS1_VERSION;
-        case tls_version::tls1_1:
-            return TLS1_1_VERSION;
-        case tls_version::tls1_2:
-            return TLS1_2_VERSION;
-        case tls_version::tls1_3:
-            return TLS1_3_VERSION;
-    }
-    return TLS1_2_VERSION;
-}
-
 }  // namespace
-
-class tls_context::implementation {
-public:
-    explicit implementation(tls_version least) : context(asio::ssl::context::tls_client) {
-        SSL_CTX* const native = context.native_handle();
-        SSL_CTX_set_min_proto_version(native, protocol_number(least));
-        // Without verification a weak certificate or key exchange still beats sending in clear.
-        SSL_CTX_set_cipher_list(native, "DEFAULT:@SECLEVEL=0");
-        // Many servers close without close_notify; what was read before stays good.
-        SSL_CTX_set_options(native, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
-        context.set_verify_mode(asio::ssl::verify_none);
-    }
-
-    asio::ssl::context context;
-};
-
-tls_context::tls_context(tls_version least)
-    : implementation_(std::make_unique<implementation>(least)) {}
-
-tls_context::~tls_context() = default;
 
 class connection::tls_stream {
 public:
-    tls_stream(stream_socket& socket, asio::ssl::context& context) : stream(socket, context) {}
+    tls_stream(stream_socket& socket, tls_setup how)
+        : context(std::move(how.context)),
+          handshake(*context, std::move(how.demand), std::move(how.sessions)),
+          stream(socket, handshake.native_for_stream()) {}
 
+    std::shared_ptr<const tls_context> context;
+    tls_handshake handshake;
     asio::ssl::stream<stream_socket&> stream;
 };
 
@@ -139,42 +112,47 @@ asio::awaitable<std::variant<reply, io_failure>> connection::read_reply(steady_t
         if (failure) co_return std::move(*failure);
     }
     reply r = parser_.take();
-    if (trace_) {
+    if (trace_ || is_opening_) {
         for (const auto& line : r.lines) {
             const bool last = &line == &r.lines.back();
-            trace_('S', std::to_string(r.code) + (last ? ' ' : '-') + line);
+            tell('S', std::to_string(r.code) + (last ? ' ' : '-') + line);
         }
     }
     co_return r;
 }
 
-asio::awaitable<std::optional<io_failure>> connection::handshake(tls_context& context,
-                                                                 std::string server_name,
+asio::awaitable<std::optional<io_failure>> connection::handshake(tls_setup how,
                                                                  steady_time deadline) {
-    tls_stream_ = std::make_unique<tls_stream>(socket_, context.implementation_->context);
-    auto& stream = tls_stream_->stream;
-    if (!server_name.empty()) {
-        // What the macro SSL_set_tlsext_host_name does, without its C cast.
-        SSL_ctrl(stream.native_handle(),
-                 SSL_CTRL_SET_TLSEXT_HOSTNAME,
-                 TLSEXT_NAMETYPE_host_name,
-                 server_name.data());
-    }
+    tls_stream_ = std::make_unique<tls_stream>(socket_, std::move(how));
     std::error_code ec;
     auto token = asio::redirect_error(asio::use_awaitable, ec);
     read_watchdog_.arm(deadline);
-    co_await stream.async_handshake(asio::ssl::stream_base::client, token);
+    co_await tls_stream_->stream.async_handshake(asio::ssl::stream_base::client, token);
     read_watchdog_.disarm();
     if (ec || read_watchdog_.expired()) {
         const std::string why =
             read_watchdog_.expired() ? "no answer in time" : printable(ec.message());
         tell('*', "TLS handshake failed: " + why);
+        handshake_counts::of_process().count({}, false);
         co_return io_failure{reason::tls_failed, "TLS handshake failed: " + why};
     }
-    SSL* const native = stream.native_handle();
-    tls_ = tls_summary{SSL_get_version(native), SSL_get_cipher_name(native), false, {}};
-    tell('*', "TLS " + tls_->version + ' ' + tls_->cipher);
-    co_return std::nullopt;
+    auto made = tls_stream_->handshake.judge();
+    tls_ = made.summary;
+    wrong_name_ = made.wrong_name;
+    handshake_counts::of_process().count(tls_->version, made.fault.empty());
+    const std::string proven = tls_->verified ? ", verified by " + tls_->by : std::string{};
+    tell('*',
+         "TLS " + tls_->version + ' ' + tls_->cipher + proven + (made.resumed ? ", resumed" : ""));
+    if (!tls_->unproven.empty()) tell('*', "only watched, and let pass: " + tls_->unproven);
+    if (made.fault.empty()) co_return std::nullopt;
+    tell('*', made.fault);
+    co_return io_failure{made.reason, std::move(made.fault)};
+}
+
+dialogue_lines connection::end_of_opening() {
+    is_opening_ = false;
+    trace_ = {};
+    return std::exchange(opening_, {});
 }
 
 void connection::close() {
@@ -183,10 +161,16 @@ void connection::close() {
 }
 
 void connection::tell(char side, std::string_view lines) const {
-    if (!trace_) return;
+    constexpr std::size_t most_lines = 100;
+    constexpr std::size_t longest_line = 4096;  // whole: secrets are still to be taken out
+    if (!trace_ && !is_opening_) return;
     while (!lines.empty()) {
         const auto end = lines.find("\r\n");
-        trace_(side, lines.substr(0, end));
+        const std::string_view line = lines.substr(0, end);
+        if (trace_) trace_(side, line);
+        if (is_opening_ && opening_.size() < most_lines) {
+            opening_.emplace_back(side, line.substr(0, longest_line));
+        }
         lines = end == std::string_view::npos ? std::string_view{} : lines.substr(end + 2);
     }
 }

@@ -1,5 +1,6 @@
 #include "smtpclient/dialogue.h"
 
+#include "smtpclient/local_rules.h"
 #include "smtpclient/printable.h"
 
 #include <algorithm>
@@ -51,7 +52,7 @@ step opening::greet() {
     offered_ = {};
     stage_ = stage::ehlo;
     const std::string verb = options_.protocol == protocol::lmtp ? "LHLO " : "EHLO ";
-    return send{verb + options_.helo + "\r\n", 1};
+    return send{verb + helo_name() + "\r\n", 1};
 }
 
 // RFC 5321 section 4.2: the first word of both replies is the host's domain.
@@ -72,12 +73,14 @@ step opening::on_reply(const reply& r) {
             return on_helo(r);
         case stage::starttls:
             return on_starttls(r);
+        case stage::auth:
+            return on_auth(r);
+        case stage::xclient:
+            return on_xclient(r);
         case stage::none:
         case stage::route:
         case stage::connect:
         case stage::handshake:
-        case stage::auth:
-        case stage::xclient:
         case stage::mail:
         case stage::rcpt:
         case stage::data:
@@ -91,7 +94,7 @@ step opening::on_reply(const reply& r) {
 
 step opening::fail(const reply& r) const {
     const reply_context context{stage_, true, {}};
-    return conclusion{classify(r, context), stage_, r, {}};
+    return conclusion{classify(r, context, options_.rules), stage_, r, {}};
 }
 
 step opening::on_greeting(const reply& r) {
@@ -104,11 +107,11 @@ step opening::on_ehlo(const reply& r) {
     const bool first = !secured_ || options_.protocol == protocol::smtps;
     if (r.status_class() == 5 && options_.protocol != protocol::lmtp && first) {
         stage_ = stage::helo;  // RFC 5321 section 3.2
-        return send{"HELO " + options_.helo + "\r\n", 1};
+        return send{"HELO " + helo_name() + "\r\n", 1};
     }
     if (r.status_class() != 2) return fail(r);
     offered_ = parse_extensions(r);
-    if (secured_ || options_.tls == tls_level::none) return ready{};
+    if (secured_ || options_.tls == tls_level::none) return introduce();
     if (!offered_.starttls) {
         return enough_or_insecure("the next hop does not offer STARTTLS", reason::tls_not_offered);
     }
@@ -118,7 +121,7 @@ step opening::on_ehlo(const reply& r) {
 
 step opening::on_helo(const reply& r) {
     if (r.status_class() != 2) return fail(r);
-    if (secured_) return ready{};
+    if (secured_) return introduce();
     return enough_or_insecure("the next hop refuses EHLO, so it can not offer STARTTLS",
                               reason::tls_not_offered);
 }
@@ -131,16 +134,26 @@ step opening::on_starttls(const reply& r) {
     if (r.code == 421) return fail(r);
     // Under `may` the session goes on in clear; RFC 3207 section 4 leaves it intact after a
     // refusal.
-    return enough_or_insecure("STARTTLS was offered and refused: " + r.text(), reason::tls_failed);
+    auto next =
+        enough_or_insecure("STARTTLS was offered and refused: " + r.text(), reason::tls_failed);
+    if (auto* const end = std::get_if<conclusion>(&next)) {
+        const reply_context context{stage_, true, {}};
+        const auto local = classify_locally(r, context, options_.rules);
+        if (local) return conclusion{*local, stage_, r, std::move(end->detail)};
+    }
+    return next;
 }
 
-step opening::enough_or_insecure(std::string_view why, reason r) const {
-    if (options_.tls == tls_level::none || options_.tls == tls_level::may) return ready{};
-    return conclusion{{verdict_class::insecure, r}, stage_, std::nullopt, std::string(why)};
+step opening::enough_or_insecure(std::string_view why, reason r) {
+    const bool clear_will_do = options_.tls == tls_level::none || options_.tls == tls_level::may;
+    if (clear_will_do && !options_.login.wanted()) return introduce();
+    std::string detail(why);
+    if (clear_will_do) detail += "; AUTH is done over TLS only";
+    return conclusion{{verdict_class::insecure, r}, stage_, std::nullopt, std::move(detail)};
 }
 
-transaction::transaction(const question& q, const extensions& offered, bool reset_after)
-    : question_(q), offered_(offered), reset_after_(reset_after) {}
+transaction::transaction(const question& q, const extensions& offered, ending after)
+    : question_(q), offered_(offered), after_(after) {}
 
 step transaction::start() {
     auto mail = mail_command();
@@ -149,37 +162,71 @@ step transaction::start() {
         result_ = needs_smtputf8(mail ? stage::rcpt : stage::mail);
         return *result_;
     }
-    if (offered_.pipelining && reset_after_) return send{*mail + *rcpt + "RSET\r\n", 3};
-    if (offered_.pipelining) return send{*mail + *rcpt, 2};
+    if (batches()) return say(*mail + *rcpt + "RSET\r\n", 3);
+    if (offered_.pipelining) return say(*mail + *rcpt, 2);
     rcpt_ = std::move(*rcpt);
-    return send{std::move(*mail), 1};
+    return say(std::move(*mail));
+}
+
+// Whether RSET goes out behind MAIL and RCPT; not where DATA may come between them.
+bool transaction::batches() const {
+    return offered_.pipelining && after_ == ending::rset &&
+           question_.by->probe_until == probe_end::rcpt;
+}
+
+step transaction::say(std::string bytes, std::size_t replies) {
+    due_ += replies;
+    return send{std::move(bytes), replies};
 }
 
 step transaction::on_reply(const reply& r) {
-    if (resetting_) return on_reset(r);
+    if (due_ > 0) --due_;
+    if (ends_) return on_end(r);
+    if (stage_ == stage::data) return on_data(r);
     if (stage_ == stage::rcpt) return on_rcpt(r);
     if (r.status_class() != 2) conclude(r);
     // Without pipelining nothing follows a refused MAIL: no transaction has begun.
     if (result_ && !offered_.pipelining) return *result_;
     stage_ = stage::rcpt;
     if (offered_.pipelining) return await_more{};
-    return send{std::move(rcpt_), 1};
+    return say(std::move(rcpt_));
 }
 
 step transaction::on_rcpt(const reply& r) {
     if (!result_) conclude(r);  // after a refused MAIL the reply to RCPT says nothing
-    if (!reset_after_) return *result_;
-    resetting_ = true;
-    if (offered_.pipelining) return await_more{};
-    return send{"RSET\r\n", 1};
+    const bool accepted = result_->finding.verdict_class == verdict_class::deliverable;
+    if (!accepted || question_.by->probe_until == probe_end::rcpt) return leave();
+    result_.reset();
+    stage_ = stage::data;
+    return say("DATA\r\n");
 }
 
-step transaction::on_reset(const reply& r) const {
-    if (r.status_class() == 2) return *result_;
+step transaction::on_data(const reply& r) {
+    conclude(r);
+    if (r.status_class() >= 4) return leave();
+    // After 354 anything said would be content, RSET and QUIT as well.
+    result_->hang_up = true;
+    return *result_;
+}
+
+step transaction::leave() {
+    if (after_ == ending::none) return *result_;
+    ends_ = true;
+    if (batches()) return await_more{};
+    return say(after_ == ending::rset ? "RSET\r\n" : "QUIT\r\n");
+}
+
+step transaction::on_end(const reply& r) {
+    const bool quits = after_ == ending::quit;
+    if (r.status_class() == 2) {
+        result_->hang_up = quits;
+        return *result_;
+    }
     return conclusion{{verdict_class::unreachable, reason::protocol_error},
                       stage_,
                       std::nullopt,
-                      "RSET was answered " + std::to_string(r.code) + ": replies out of step"};
+                      (quits ? "QUIT" : "RSET") + std::string(" was answered ") +
+                          std::to_string(r.code) + ": replies out of step"};
 }
 
 void transaction::conclude(const reply& r) {

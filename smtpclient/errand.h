@@ -21,13 +21,14 @@ struct host_answer {
     smtpclient::verdict verdict;
     bool is_self = false;            // the host has an address of this one
     bool no_addresses = false;       // DNS says for certain that it has none
+    bool is_wrong_name = false;      // a certificate for another name was all that was wrong
     std::size_t attempts = 0;        // connections tried for it in vain
     std::vector<std::string> names;  // names and addresses of the next hop
 };
 
 struct errand {
     errand(const asio::any_io_executor& executor, question q)
-        : asked(std::move(q)), answered(executor, asked.deadline) {}
+        : asked(std::move(q)), owner(session_owner(asked)), answered(executor, asked.deadline) {}
 
     void give(host_answer a) {
         if (answer) return;
@@ -37,11 +38,13 @@ struct errand {
     [[nodiscard]] bool is_over() const { return answer.has_value() || abandoned; }
 
     question asked;
+    const std::string owner;  // of the session that may carry it
     std::optional<host_answer> answer;
     asio::steady_timer answered;  // waited for by the asker; ends at the deadline
     bool abandoned = false;       // the asker has left
     // Once, in a session of its own: the one it shared broke, or wanted no more recipients.
     bool asked_again = false;
+    bool heard_opening = false;  // its trace was told how a session was opened, as it happened
 };
 
 }  // namespace callforward::smtpclient

@@ -2,6 +2,7 @@
 
 #include "smtpclient/printable.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace callforward::smtpclient {
@@ -13,6 +14,23 @@ std::uint64_t parse_size(std::string_view argument) {
     const auto [end, error] =
         std::from_chars(argument.data(), argument.data() + argument.size(), size);
     return error == std::errc{} && end == argument.data() + argument.size() ? size : 0;
+}
+
+// The words of a list, separated by blanks.
+template <class Take>
+void for_each_word(std::string_view list, Take take) {
+    while (!list.empty()) {
+        const auto end = std::min(list.find(' '), list.size());
+        if (end > 0) take(list.substr(0, end));
+        list.remove_prefix(std::min(end + 1, list.size()));
+    }
+}
+
+void note_mechanisms(std::string_view list, extensions& offered) {
+    for_each_word(list, [&](std::string_view word) {
+        if (equal_ignoring_case(word, "PLAIN")) offered.auth_plain = true;
+        if (equal_ignoring_case(word, "LOGIN")) offered.auth_login = true;
+    });
 }
 
 }  // namespace
@@ -30,8 +48,16 @@ extensions parse_extensions(const reply& to_ehlo) {
         if (is("8BITMIME")) offered.eight_bit_mime = true;
         if (is("BINARYMIME")) offered.binary_mime = true;
         if (is("SMTPUTF8")) offered.smtputf8 = true;
+        const std::string_view arguments =
+            blank == std::string_view::npos ? std::string_view{} : line.substr(blank + 1);
+        if (is("AUTH")) note_mechanisms(arguments, offered);
+        if (is("XCLIENT")) offered.xclient = parse_xclient(arguments);
+        // As servers wrote it before RFC 2554, and some still do for the clients of that time.
+        if (equal_ignoring_case(keyword.substr(0, 5), "AUTH=")) {
+            note_mechanisms(line.substr(5), offered);
+        }
         if (is("SIZE") && !offered.size) {
-            offered.size = blank == std::string_view::npos ? 0 : parse_size(line.substr(blank + 1));
+            offered.size = arguments.empty() ? 0 : parse_size(arguments);
         }
     }
     return offered;

@@ -4,6 +4,7 @@
 // reply's 128 lines are there to be read. Only what the dialogue uses is kept.
 #pragma once
 
+#include "smtpclient/client_identity.h"
 #include "smtpclient/reply.h"
 
 #include <cstdint>
@@ -18,6 +19,9 @@ struct extensions {
     bool binary_mime = false;           // RFC 3030
     bool smtputf8 = false;              // RFC 6531
     std::optional<std::uint64_t> size;  // RFC 1870; 0: offered without a limit
+    bool auth_plain = false;            // RFC 4954, 4616
+    bool auth_login = false;
+    xclient_attributes xclient;  // Postfix' XCLIENT_README
 
     bool operator==(const extensions&) const = default;
 };

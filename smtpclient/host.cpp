@@ -2,13 +2,12 @@
 
 #include "smtpclient/call_forward.h"
 
-#include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <utility>
 
 namespace callforward::smtpclient {
@@ -46,7 +45,7 @@ host::host(asio::any_io_executor executor,
       resolver_(resolver),
       reach_(std::move(r)),
       target_(std::move(t)),
-      how_(std::move(how)),
+      how_(with_trace(std::move(how))),
       limits_(limits),
       pause_(executor_),
       most_sessions_(sessions_at_first),
@@ -55,6 +54,25 @@ host::host(asio::any_io_executor executor,
     if (limits_.connections_per_host != 0) {
         most_sessions_ = std::min(most_sessions_, limits_.connections_per_host);
     }
+}
+
+host::~host() {
+    *ear_ = nullptr;
+}
+
+host::manner host::with_trace(manner how) {
+    auto heard = [ear = ear_](char side, std::string_view line) {
+        if (*ear != nullptr) (*ear)->hear(side, line);
+    };
+    how.trace = without_secrets(std::move(heard), how.by->login);
+    return how;
+}
+
+// How a session is opened is told to the one that has waited longest: it will be its own.
+void host::hear(char side, std::string_view line) {
+    if (waiting_.empty() || !waiting_.front()->asked.trace) return;
+    waiting_.front()->heard_opening = true;
+    waiting_.front()->asked.trace(side, line);
 }
 
 asio::awaitable<host_answer> host::ask(question q) {
@@ -83,7 +101,7 @@ host_answer host::too_late() const {
     v.stage = carriers_.empty() ? opening_at_ : stage::rcpt;
     v.finding = {verdict_class::unreachable,
                  v.stage == stage::route ? reason::dns_unavailable : reason::timed_out};
-    v.host = target_.name.empty() && target_.literal ? target_.literal->text() : target_.name;
+    v.host = target_.text();
     v.detail = "no answer in time";
     late.names = names_;
     return late;
@@ -110,8 +128,7 @@ std::optional<host_answer> host::penalty() {
     host_answer a;
     a.verdict.finding = {verdict_class::unreachable, reason::host_penalty};
     a.verdict.stage = stage::connect;
-    a.verdict.host =
-        target_.name.empty() && target_.literal ? target_.literal->text() : target_.name;
+    a.verdict.host = target_.text();
     a.verdict.port = target_.port;
     a.verdict.detail = "left alone for now: " + ailment_;
     a.names = names_;
@@ -132,13 +149,16 @@ void host::dispatch() {
         const auto next = waiting_[i];
         const auto session = next->is_over() ? nullptr : session_for(*next);
         if (!session && !next->is_over()) {
-            if (!next->asked_again) break;
-            ++i;  // it needs a session of its own; those behind it do not
+            if (!next->asked_again && !sessions_have_owners()) break;
+            ++i;  // it needs a session of its own, or of its client; those behind it do not
             continue;
         }
         waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
         if (session) {
             session->submit(next);
+            if (session->wants_successor() && has_room_for_session() && !sessions_have_owners()) {
+                open_one(nullptr);
+            }
             i = 0;  // who waits may have changed
         }
     }
@@ -174,7 +194,8 @@ void host::open_more() {
     const auto soon_free = std::count_if(
         carriers_.begin(), carriers_.end(), [](const auto& c) { return c->is_all_but_idle(); });
     const std::size_t alone = waiting_alone();
-    if (alone == 0 && waiting_.size() <= static_cast<std::size_t>(soon_free)) return;
+    const bool owners = sessions_have_owners();
+    if (alone == 0 && !owners && waiting_.size() <= static_cast<std::size_t>(soon_free)) return;
     const std::size_t most = limits_.connections_per_host;
     const auto since = stalled_since();
     const auto stalled = static_cast<std::size_t>(std::count_if(
@@ -185,13 +206,38 @@ void host::open_more() {
     // An ailing host is tried by one.
     std::size_t sessions = ailing_ ? 1 : most_sessions_ + stalled;
     if (most != 0) sessions = std::min(sessions, most);
-    while (carriers_.size() + opening_ < sessions &&
-           (opening_ * errands_at_first < waiting_.size() || opening_ < alone)) {
-        ++opening_;
-        auto opener = open(shared_from_this());
-        asio::co_spawn(executor_, std::move(opener), asio::detached);
+    auto whom = whom_to_open_for(alone);
+    while (whom && carriers_.size() + opening_ < sessions && has_room_for_session()) {
+        open_one(std::move(whom));
+        whom = whom_to_open_for(alone);
     }
-    if (alone > 0 && opening_ == 0) make_way();
+    // While one says its goodbye, no other is sent away for the same purpose.
+    const bool place_is_coming = connected_ > carriers_.size();
+    if (owners ? whom && !place_is_coming : alone > 0 && opening_ == 0) make_way();
+}
+
+bool host::sessions_have_owners() const {
+    return how_.by->xclient || how_.by->proxy_protocol;
+}
+
+// Nothing when nobody needs one more session than are being opened.
+std::shared_ptr<errand> host::whom_to_open_for(std::size_t alone) const {
+    if (!sessions_have_owners()) {
+        const bool needed = opening_ * errands_at_first < waiting_.size() || opening_ < alone;
+        return needed ? waiting_.front() : nullptr;
+    }
+    const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& e) {
+        return !e->is_over() &&
+               std::find(owners_opening_.begin(), owners_opening_.end(), e->owner) ==
+                   owners_opening_.end();
+    });
+    return next == waiting_.end() ? nullptr : *next;
+}
+
+// The next hop counts those that have said goodbye until they are closed.
+bool host::has_room_for_session() const {
+    const std::size_t most = limits_.connections_per_host;
+    return most == 0 || connected_ + opening_ < most;
 }
 
 // Whose answer has been due since then is not waited for by others.
@@ -209,21 +255,35 @@ asio::awaitable<void> host::watch([[maybe_unused]] std::shared_ptr<host> self) {
         std::error_code ignored;
         auto token = asio::redirect_error(asio::use_awaitable, ignored);
         co_await pause_.async_wait(token);
-        const auto now = clock::now();
-        const auto stalled = stalled_since();
-        const auto sessions = carriers_;  // they leave the list while we go through it
-        for (const auto& c : sessions) {
-            if (c->is_idle() && now - c->idle_since() >= limits_.idle_session) c->retire();
-            c->relieve(stalled);
+        try {
+            look_after_sessions();
+        } catch (const std::bad_alloc&) {  // the next look does it
         }
-        dispatch();
     }
     watching_ = false;
+}
+
+void host::look_after_sessions() {
+    const auto now = clock::now();
+    const auto stalled = stalled_since();
+    const auto sessions = carriers_;  // they leave the list while we go through it
+    for (const auto& c : sessions) {
+        if (c->is_idle() && now - c->idle_since() >= limits_.idle_session) c->retire();
+        c->relieve(stalled);
+    }
+    dispatch();
 }
 
 void host::put_back(std::vector<std::shared_ptr<errand>> back) {
     waiting_.insert(waiting_.begin(), back.begin(), back.end());
     dispatch();
+}
+
+void host::note_error(const verdict& v) {
+    last_error_ = v.detail.empty() && v.reply
+                      ? std::to_string(v.reply->code) + ' ' + v.reply->text()
+                      : v.detail;
+    last_error_at_ = clock::now();
 }
 
 void host::fail(const host_answer& a) {
@@ -236,7 +296,27 @@ void host::fail(const host_answer& a) {
         ailment_ = a.verdict.detail;
     }
     const errands all = std::exchange(waiting_, {});
-    for (const auto& e : all) e->give(a);
+    for (const auto& e : all) {
+        if (!e->heard_opening && e->asked.trace) e->asked.trace('*', last_error_);
+        e->give(a);
+    }
+}
+
+// Of one client, which the others have nothing to do with.
+void host::fail_owner(const std::string& owner, const host_answer& a) {
+    const errands all = std::exchange(waiting_, {});
+    for (const auto& e : all) {
+        if (e->owner == owner) {
+            e->give(a);
+        } else {
+            waiting_.push_back(e);
+        }
+    }
+}
+
+bool host::is_served(const std::string& owner) const {
+    return std::any_of(
+        carriers_.begin(), carriers_.end(), [&](const auto& c) { return c->owner() == owner; });
 }
 
 void host::ask_for_less() {

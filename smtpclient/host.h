@@ -6,15 +6,20 @@
 // many errands one session carries at once follows what it is good for: many where answers come
 // together, one where each answer takes its own time. Who waits behind a slow one is asked
 // elsewhere. A host that could not be reached is left alone for host_penalty, and then tried by one
-// errand. Owner: call_forward, shared with the coroutines that open and watch sessions. One event
+// errand. Where the next hop is told of the client (XCLIENT, PROXY protocol) a session has an owner
+// and carries nobody else's errands; a client that waits then gets the place of another's session.
+// Owner: call_forward, shared with the coroutines that open and watch sessions. One event
 // loop thread.
 #pragma once
 
+#include "smtpclient/allowance.h"
 #include "smtpclient/carrier.h"
 #include "smtpclient/errand.h"
+#include "smtpclient/host_state.h"
 #include "smtpclient/session.h"
 #include "smtpclient/session_limits.h"
 #include "smtpclient/targets.h"
+#include "smtpclient/tls_plan.h"
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -34,9 +39,9 @@ public:
     struct manner {  // how it is spoken to; part of what makes two hosts one
         std::shared_ptr<const transport> by;
         std::string helo;
-        std::shared_ptr<tls_context> tls;  // one for all hosts with the same tls_min
-        smtpclient::trace trace;
-        std::string key;  // what makes it this host and no other
+        std::shared_ptr<const tls_context> tls;  // one for all hosts with the same files
+        smtpclient::trace trace;  // set by the host: to who waits for a session first
+        std::string key;          // what makes it this host and no other
     };
 
     // The resolver must outlive the host, or close() be called before it goes.
@@ -46,10 +51,16 @@ public:
          target t,
          manner how,
          const session_limits& limits);
+    ~host();
+    host(const host&) = delete;
+    host& operator=(const host&) = delete;
 
+    // Where several processes share a limit: before the first ask().
+    void share(std::shared_ptr<allowance> a) { allowance_ = std::move(a); }
     // Never throws because of the next hop; ends by q.deadline.
     [[nodiscard]] asio::awaitable<host_answer> ask(question q);
     [[nodiscard]] const std::string& key() const { return how_.key; }
+    [[nodiscard]] host_state state() const;
     // No session, nobody waiting, no penalty.
     [[nodiscard]] bool is_forgettable() const;
     [[nodiscard]] bool has_nothing_to_do() const;  // the same, whatever its penalty
@@ -59,19 +70,35 @@ public:
 private:
     using errands = std::deque<std::shared_ptr<errand>>;
 
-    asio::awaitable<void> open(std::shared_ptr<host> self);
-    asio::awaitable<std::optional<host_answer>> try_endpoints(std::vector<endpoint> endpoints);
+    class opening_place;
+    asio::awaitable<void> open(std::shared_ptr<host> self,
+                               std::unique_ptr<opening_place> place,
+                               std::shared_ptr<errand> whom);
+    asio::awaitable<bool> obtain_leave();
+    void settle_leaves();
+    [[nodiscard]] host_answer insecure_way(const std::string& why) const;
+    asio::awaitable<std::optional<host_answer>> try_endpoints(std::vector<endpoint> endpoints,
+                                                              tls_plan plan);
     asio::awaitable<std::optional<verdict>> try_socket(endpoint e,
                                                        stream_socket socket,
-                                                       tls_level level);
+                                                       tls_plan plan);
     asio::awaitable<void> watch(std::shared_ptr<host> self);
     void dispatch();
     [[nodiscard]] std::shared_ptr<carrier> session_for(const errand& e) const;
     void open_more();
+    void open_one(std::shared_ptr<errand> whom);
+    [[nodiscard]] bool has_room_for_session() const;
+    [[nodiscard]] bool sessions_have_owners() const;
+    [[nodiscard]] std::shared_ptr<errand> whom_to_open_for(std::size_t alone) const;
+    [[nodiscard]] std::optional<verdict> introduce_client(stream_socket& socket,
+                                                          const endpoint& e) const;
     void make_way();
     void take(std::unique_ptr<connection> c, const opened& session, const endpoint& e);
+    void look_after_sessions();
     void put_back(std::vector<std::shared_ptr<errand>> back);
     void fail(const host_answer& a);
+    void fail_owner(const std::string& owner, const host_answer& a);
+    [[nodiscard]] bool is_served(const std::string& owner) const;
     void ask_for_less();
     void note_pace(std::chrono::nanoseconds latency, std::optional<std::chrono::nanoseconds> gap);
     [[nodiscard]] std::size_t window() const;
@@ -82,20 +109,32 @@ private:
     [[nodiscard]] verdict at(const endpoint& e) const;
     void note_name(const std::string& name);
     void tell(const std::string& what) const;
+    void note_error(const verdict& v);
+    [[nodiscard]] manner with_trace(manner how);
+    void hear(char side, std::string_view line);
 
     asio::any_io_executor executor_;
     dns::resolver& resolver_;
     std::shared_ptr<const reach> reach_;
     const target target_;
+    // Shared with the traces of connections, which may outlive the host: nothing then.
+    const std::shared_ptr<host*> ear_ = std::make_shared<host*>(this);
     const manner how_;
     const session_limits limits_;
     asio::steady_timer pause_;  // between the looks of watch()
+    const std::shared_ptr<tls_sessions> tls_sessions_ = std::make_shared<tls_sessions>();
 
     errands waiting_;
     std::vector<std::shared_ptr<carrier>> carriers_;
+    std::size_t connected_ = 0;  // carriers_, and those that are saying goodbye
     std::size_t opening_ = 0;
-    stage opening_at_ = stage::route;  // where the opening under way stands
-    std::size_t attempts_ = 0;         // connections of the opening under way
+    std::shared_ptr<allowance> allowance_;       // nothing: limits_ alone; shared with all hosts
+    std::vector<std::shared_ptr<void>> leaves_;  // one for each session, and each being opened
+    std::size_t without_leave_ = 0;              // of those being opened
+    std::vector<std::string> owners_opening_;    // for whom, when sessions have owners
+    stage opening_at_ = stage::route;            // where the opening under way stands
+    std::size_t attempts_ = 0;                   // connections of the opening under way
+    bool wrong_name_ = false;                    // why its last one failed
     bool watching_ = false;
     bool closed_ = false;
     std::vector<std::string> names_;  // what it goes by, bounded
@@ -109,6 +148,8 @@ private:
     bool ailing_ = false;  // the last opening failed with no session left
     steady_time penalty_ends_;
     std::string ailment_;
+    std::string last_error_;  // of an opening that failed
+    steady_time last_error_at_;
 };
 
 }  // namespace callforward::smtpclient

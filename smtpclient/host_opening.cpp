@@ -1,10 +1,16 @@
 // How a host opens a session: its endpoints, one after the other, until one lets us in.
 #include "smtpclient/call_forward.h"
 #include "smtpclient/connect.h"
+#include "smtpclient/connection_count.h"
+#include "smtpclient/dane.h"
 #include "smtpclient/host.h"
 
+#include <asio/buffer.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -16,15 +22,84 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_endpoints = 8;
+constexpr std::size_t longest_line = 300;                // of the opening, that is remembered
+constexpr std::chrono::milliseconds between_tries{100};  // to get leave for a first connection
+
+// Not of stage connect: the host has done nothing, and gets no penalty.
+host_answer too_many_connections(const std::string& host) {
+    host_answer a;
+    a.verdict.finding = {verdict_class::unreachable, reason::overloaded};
+    a.verdict.stage = stage::route;
+    a.verdict.host = host;
+    a.verdict.detail = "too many connections to next hops";
+    return a;
+}
 
 bool failed_to_secure(const conclusion& c) {
     return c.stage == stage::handshake && !c.reply;
 }
 
+void choose_source(const transport& by, endpoint& e) {
+    for (const auto& own : by.source_addresses) {
+        if (e.address && own.is_v4() == e.address->is_v4()) e.from = own;
+    }
+}
+
+class waiting_for_leave {
+public:
+    explicit waiting_for_leave(std::size_t& count) : count_(++count) {}
+    ~waiting_for_leave() { --count_; }
+    waiting_for_leave(const waiting_for_leave&) = delete;
+    waiting_for_leave& operator=(const waiting_for_leave&) = delete;
+
+private:
+    std::size_t& count_;
+};
+
+// Nobody was let in; else it may be about the one client that the host was told of.
+bool concerns_everybody(const verdict& v) {
+    return v.stage <= stage::connect;
+}
+
 }  // namespace
 
+// Among those that are being opened until it ends, whatever is thrown in between: without memory
+// it would otherwise take a place for ever.
+class host::opening_place {
+public:
+    opening_place(host& at, std::shared_ptr<errand> whom) : at_(at), whom_(std::move(whom)) {
+        if (whom_) at_.owners_opening_.push_back(whom_->owner);
+        ++at_.opening_;
+    }
+    ~opening_place() { end(); }
+    opening_place(const opening_place&) = delete;
+    opening_place& operator=(const opening_place&) = delete;
+    void end() {
+        if (std::exchange(over_, true)) return;
+        --at_.opening_;
+        if (whom_) std::erase(at_.owners_opening_, whom_->owner);
+    }
+
+private:
+    host& at_;
+    std::shared_ptr<errand> whom_;
+    bool over_ = false;
+};
+
+// whom: the one it is opened for; nobody where sessions have no owners.
+void host::open_one(std::shared_ptr<errand> whom) {
+    if (!sessions_have_owners()) whom.reset();
+    auto place = std::make_unique<opening_place>(*this, whom);
+    auto opener = open(shared_from_this(), std::move(place), std::move(whom));
+    asio::co_spawn(executor_, std::move(opener), asio::detached);
+}
+
 // Opens one session, or finds out that none can be had.
-asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self) {
+asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self,
+                                 std::unique_ptr<opening_place> place,
+                                 std::shared_ptr<errand> whom) {
+    const bool may = co_await obtain_leave();
+    if (!may) co_return;
     attempts_ = 0;
     opening_at_ = stage::route;
     auto found = co_await find_endpoints(resolver_, reach_, target_, how_.trace);
@@ -39,11 +114,38 @@ asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self) {
         for (const auto& e : found.endpoints)
             note_name(e.address ? e.address->text() : e.socket_path);
         if (found.endpoints.size() > most_endpoints) found.endpoints.resize(most_endpoints);
-        auto endpoints = std::move(found.endpoints);
-        failure = co_await try_endpoints(std::move(endpoints));
+        auto plan = plan_tls(how_.by->tls, target_, how_.helo);
+        if (may_rise_to_dane(plan.level)) {
+            plan = co_await plan_dane(
+                resolver_, std::move(plan), target_, found.secure, found.canonical, how_.trace);
+        }
+        plan = by_sts(std::move(plan), how_.by->tls, target_);
+        const connection_place connection(limits_.connections);
+        if (!connection.is_granted()) {
+            failure = too_many_connections(target_.name);
+        } else if (plan.fault.empty()) {
+            auto endpoints = std::move(found.endpoints);
+            for (auto& e : endpoints) {
+                choose_source(*how_.by, e);
+                if (sessions_have_owners()) e.client = whom->asked.client;
+            }
+            failure = co_await try_endpoints(std::move(endpoints), std::move(plan));
+        } else {
+            tell(plan.fault);
+            failure = insecure_way(plan.fault);
+        }
     }
-    --opening_;
+    place->end();
+    settle_leaves();
     if (closed_) co_return;
+    if (failure) note_error(failure->verdict);
+    if (failure && sessions_have_owners() && !concerns_everybody(failure->verdict) &&
+        !is_served(whom->owner)) {
+        failure->attempts = attempts_;
+        fail_owner(whom->owner, *failure);
+        dispatch();
+        co_return;
+    }
     if (failure && !carriers_.empty()) {
         // The others carry on, and no more are tried for now.
         shrunk_at_ = clock::now();
@@ -58,8 +160,49 @@ asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self) {
     }
 }
 
+// Waits for it where there is no session yet; where there is one, who waits has that, and the next
+// look of watch() asks again.
+asio::awaitable<bool> host::obtain_leave() {
+    if (!allowance_ || !target_.socket_path.empty()) co_return true;
+    const std::string name = (target_.literal ? target_.literal->text() : target_.name) + '/' +
+                             std::to_string(target_.port);
+    asio::steady_timer timer(executor_);
+    const waiting_for_leave counted(without_leave_);
+    for (;;) {
+        auto leave = co_await allowance_->take(name);
+        if (leave) {
+            leaves_.push_back(std::move(leave));
+            co_return true;
+        }
+        if (closed_ || waiting_.empty() || !carriers_.empty()) co_return false;
+        timer.expires_after(between_tries);
+        std::error_code ignored;
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        co_await timer.async_wait(token);
+    }
+}
+
+// The leave of a session that is over is not kept for one that still has to get its own: where all
+// who share the limit did that, none would get any.
+void host::settle_leaves() {
+    const std::size_t needed = carriers_.size() + opening_ - without_leave_;
+    leaves_.resize(std::min(leaves_.size(), needed));
+}
+
+// Found out before anything was connected to.
+host_answer host::insecure_way(const std::string& why) const {
+    host_answer a;
+    a.verdict.finding = {verdict_class::insecure, reason::dane_failed};
+    a.verdict.stage = stage::route;
+    a.verdict.host = target_.text();
+    a.verdict.port = target_.port;
+    a.verdict.detail = why;
+    return a;
+}
+
 // Nothing when a session was opened.
-asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endpoint> endpoints) {
+asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endpoint> endpoints,
+                                                                tls_plan plan) {
     host_answer failure;
     const auto deadline = clock::now() + how_.by->timeout;
     while (!endpoints.empty() && !closed_ && clock::now() < deadline) {
@@ -84,30 +227,31 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endp
             endpoints.erase(endpoints.begin() + static_cast<std::ptrdiff_t>(i));
         }
         auto socket = std::move(*line.socket);
-        auto failed = co_await try_socket(winner, std::move(socket), how_.by->tls);
+        auto failed = co_await try_socket(winner, std::move(socket), plan);
         if (!failed) co_return std::nullopt;
         if (failed->stage >= failure.verdict.stage) failure.verdict = std::move(*failed);
+        failure.is_wrong_name = failure.is_wrong_name || wrong_name_;
     }
     co_return failure;
 }
 
 asio::awaitable<std::optional<verdict>> host::try_socket(endpoint e,
                                                          stream_socket socket,
-                                                         tls_level level) {
+                                                         tls_plan plan) {
     tell("connected to " + e.text());
+    if (auto unsaid = introduce_client(socket, e)) co_return std::move(*unsaid);
     auto c = std::make_unique<connection>(std::move(socket), how_.trace);
     const auto deadline = clock::now() + how_.by->timeout;
     opening::options options;
     options.helo = how_.helo;
     options.protocol = target_.protocol;
-    options.tls = level;
-    auto session = co_await open_session(*c,
-                                         std::move(options),
-                                         *how_.tls,
-                                         target_.name,
-                                         how_.by->reply_timeout,
-                                         deadline,
-                                         opening_at_);
+    options.tls = plan.level;
+    options.login = how_.by->login;
+    options.rules = how_.by->rules;
+    if (how_.by->xclient) options.client = e.client;
+    tls_setup tls{how_.tls, plan.demand, tls_sessions_};
+    auto session = co_await open_session(
+        *c, std::move(options), std::move(tls), how_.by->reply_timeout, deadline, opening_at_);
     for (const auto& name : session.peer_names) note_name(name);
     if (closed_) co_return std::nullopt;
     if (!session.failed) {
@@ -119,8 +263,9 @@ asio::awaitable<std::optional<verdict>> host::try_socket(endpoint e,
     v.stage = session.failed->stage;
     v.reply = session.failed->reply;
     v.detail = session.failed->detail;
-    const bool again_in_clear = failed_to_secure(*session.failed) && level == tls_level::may &&
-                                target_.protocol != protocol::smtps;
+    wrong_name_ = c->is_wrong_name();
+    const bool again_in_clear = failed_to_secure(*session.failed) && plan.level == tls_level::may &&
+                                !how_.by->login.wanted() && target_.protocol != protocol::smtps;
     if (!again_in_clear) co_return v;
     // RFC 7435: opportunistic TLS that fails must not make delivery worse than none.
     tell("again in clear, on a new connection");
@@ -129,15 +274,44 @@ asio::awaitable<std::optional<verdict>> host::try_socket(endpoint e,
     ++attempts_;
     if (!line.socket || closed_) co_return v;
     auto second = std::move(*line.socket);
-    co_return co_await try_socket(e, std::move(second), tls_level::none);
+    plan.level = tls_level::none;
+    co_return co_await try_socket(e, std::move(second), std::move(plan));
+}
+
+// What the PROXY protocol wants before anything else.
+std::optional<verdict> host::introduce_client(stream_socket& socket, const endpoint& e) const {
+    if (!how_.by->proxy_protocol) return std::nullopt;
+    tell(e.client ? "PROXY protocol: for " + e.client->address.text() : "PROXY protocol: local");
+    const std::string header = proxy_header(e.client, e.address, e.port);
+    // So few bytes fit into the buffer of a new connection: this does not wait.
+    std::error_code ec;
+    const std::size_t written = socket.write_some(asio::buffer(header), ec);
+    if (!ec && written == header.size()) return std::nullopt;
+    verdict v = at(e);
+    v.finding = {verdict_class::unreachable, reason::disconnected};
+    v.stage = stage::connect;
+    v.detail = "the PROXY protocol's header could not be written";
+    return v;
 }
 
 void host::take(std::unique_ptr<connection> c, const opened& session, const endpoint& e) {
     verdict about = at(e);
     about.tls = c->tls();
-    const auto fresh = std::make_shared<carrier>(
-        std::move(c), session.offered, std::move(about), how_.by->reply_timeout, limits_);
+    auto lines = c->end_of_opening();
+    for (auto& [side, line] : lines) {
+        line = without_secrets(line, how_.by->login);
+        if (line.size() > longest_line) line.resize(longest_line);
+    }
+    lines.emplace(lines.begin(), '*', "connected to " + e.text());
+    const auto fresh = std::make_shared<carrier>(std::move(c),
+                                                 session.offered,
+                                                 std::move(about),
+                                                 how_.by->reply_timeout,
+                                                 limits_,
+                                                 e.client ? e.client->key() : "");
+    fresh->remember_opening(std::move(lines));
     carriers_.push_back(fresh);
+    ++connected_;
     // Weak: a session may outlive its host by the time of a goodbye.
     const std::weak_ptr<host> me = weak_from_this();
     carrier::observer o;
@@ -151,7 +325,14 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
         const auto h = me.lock();
         if (!h) return;
         std::erase_if(h->carriers_, [&](const auto& other) { return other.get() == &gone; });
+        h->settle_leaves();
         if (h->carriers_.empty()) h->pause_.cancel();
+        h->dispatch();
+    };
+    o.closed = [me] {
+        const auto h = me.lock();
+        if (!h) return;
+        --h->connected_;
         h->dispatch();
     };
     o.answered = [me](std::chrono::nanoseconds latency,

@@ -1,6 +1,7 @@
 #include "smtpclient/mailbox.h"
 
 #include "smtpclient/printable.h"
+#include "smtpclient/unicode.h"
 
 #include <algorithm>
 
@@ -36,7 +37,9 @@ bool is_quoted_string(std::string_view text) {
 
 // printable_utf8 changes whatever is not well-formed.
 bool is_well_formed(std::string_view text) {
-    return printable_utf8(text, text.size() + 1) == text;
+    const bool ascii =
+        std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    return ascii || printable_utf8(text, text.size() + 1) == text;
 }
 
 // A domain as it may stand in a path: a name, or an address literal in brackets.
@@ -76,40 +79,61 @@ std::optional<std::string_view> without_brackets(std::string_view path) {
 }  // namespace
 
 std::optional<mailbox> mailbox::parse(std::string_view untrusted) {
-    const auto path = without_brackets(untrusted);
-    if (!path) return std::nullopt;
-    const auto text = without_source_route(*path);
-    if (!text || text->size() > longest || !is_well_formed(*text)) return std::nullopt;
-    const auto at = text->rfind('@');
-    if (at == std::string_view::npos) return std::nullopt;
-    mailbox result;
-    result.local_part_ = text->substr(0, at);
-    result.domain_part_ = text->substr(at + 1);
-    if (!is_dot_string(result.local_part_) && !is_quoted_string(result.local_part_)) {
-        return std::nullopt;
-    }
-    const std::string_view name = result.domain_part_;
-    if (name.starts_with('[') && name.ends_with(']')) {
-        result.literal_ = dns::ip_address::parse_literal(name.substr(1, name.size() - 2));
-        if (!result.literal_) return std::nullopt;
-        return result;
-    }
-    result.domain_ = dns::domain::parse(name);
-    if (result.domain_) {
-        // domain::parse() has seen that there is one trailing dot at most.
-        if (name.ends_with('.')) result.domain_part_.pop_back();
-        return result;
-    }
-    // "user@192.0.2.1" is sent by some; it falls under the same rules as a literal. A bare IPv6
-    // address never was a domain.
-    result.literal_ = dns::ip_address::parse(name);
-    if (!result.literal_ || name.find(':') != std::string_view::npos) return std::nullopt;
+    std::optional<mailbox> result(std::in_place);
+    if (!result->read(untrusted)) result.reset();
     return result;
 }
 
+bool mailbox::assign(std::string_view untrusted) {
+    if (read(untrusted)) return true;
+    clear();
+    return false;
+}
+
+void mailbox::clear() {
+    local_part_.clear();
+    domain_part_.clear();
+    domain_.reset();
+    literal_.reset();
+}
+
+bool mailbox::read(std::string_view untrusted) {
+    literal_.reset();
+    const auto path = without_brackets(untrusted);
+    if (!path) return false;
+    const auto text = without_source_route(*path);
+    if (!text || text->size() > longest || !is_well_formed(*text)) return false;
+    const auto at = text->rfind('@');
+    if (at == std::string_view::npos) return false;
+    local_part_ = text->substr(0, at);
+    domain_part_ = text->substr(at + 1);
+    if (!is_dot_string(local_part_) && !is_quoted_string(local_part_)) return false;
+    const std::string_view name = domain_part_;
+    if (name.starts_with('[') && name.ends_with(']')) {
+        domain_.reset();
+        literal_ = dns::ip_address::parse_literal(name.substr(1, name.size() - 2));
+        return literal_.has_value();
+    }
+    dns::domain::parse_into(domain_, name);
+    if (domain_) {
+        // domain::parse() has seen that there is one trailing dot at most.
+        if (name.ends_with('.')) domain_part_.pop_back();
+        return true;
+    }
+    // "user@192.0.2.1" is sent by some; it falls under the same rules as a literal. A bare IPv6
+    // address never was a domain.
+    literal_ = dns::ip_address::parse(name);
+    return literal_ && name.find(':') == std::string_view::npos;
+}
+
+void mailbox::append_address(std::string& to) const {
+    to.append(local_part_).append(1, '@').append(domain_part_);
+}
+
 std::string mailbox::key() const {
-    if (domain_) return local_part_ + '@' + domain_->name();
-    return local_part_ + '@' + (literal_ ? '[' + literal_->text() + ']' : std::string{});
+    const std::string local_part = local_part_is_ascii() ? local_part_ : composed(local_part_);
+    if (domain_) return local_part + '@' + domain_->name();
+    return local_part + '@' + (literal_ ? '[' + literal_->text() + ']' : std::string{});
 }
 
 bool mailbox::local_part_is_ascii() const {

@@ -24,6 +24,8 @@ public:
 
     // With or without angle brackets. Needs a domain.
     [[nodiscard]] static std::optional<mailbox> parse(std::string_view untrusted);
+    // The same, in the memory that this one has; when false it is as if newly made.
+    [[nodiscard]] bool assign(std::string_view untrusted);
 
     [[nodiscard]] const std::string& local_part() const { return local_part_; }  // quoted as given
     [[nodiscard]] const std::string& domain_part() const {
@@ -34,14 +36,18 @@ public:
     }  // unless a literal
     [[nodiscard]] const std::optional<dns::ip_address>& literal() const { return literal_; }
     [[nodiscard]] std::string address() const { return local_part_ + '@' + domain_part_; }
-    // Local part as given, domain in lower case A-labels: what two spellings of one mailbox have in
-    // common.
+    void append_address(std::string& to) const;
+    // Local part as given, but in Normalization Form C; domain in lower case A-labels: what two
+    // spellings of one mailbox have in common.
     [[nodiscard]] std::string key() const;
     [[nodiscard]] bool local_part_is_ascii() const;
 
     bool operator==(const mailbox&) const = default;
 
 private:
+    [[nodiscard]] bool read(std::string_view untrusted);
+    void clear();
+
     std::string local_part_;
     std::string domain_part_;
     std::optional<dns::domain> domain_;

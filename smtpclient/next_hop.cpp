@@ -64,57 +64,80 @@ bool split(std::string_view text, std::string_view& host, std::string_view& port
 
 std::string to_string(const next_hop& hop) {
     std::string text;
-    switch (hop.protocol) {
-        case protocol::smtp:
-            break;
-        case protocol::smtps:
-            text = "smtps:";
-            break;
-        case protocol::lmtp:
-            text = "lmtp:";
-            break;
-    }
-    if (!hop.socket_path.empty()) return text + "unix:" + hop.socket_path;
-    const std::string host = hop.address ? hop.address->text() : hop.host;
-    text += hop.look_up_mx ? host : '[' + host + ']';
-    if (hop.port != 0) text += ':' + std::to_string(hop.port);
+    append_text(text, hop);
     return text;
 }
 
+void append_text(std::string& to, const next_hop& hop) {
+    switch (hop.protocol) {
+        case protocol::smtp:
+            // A host of such a name would be read as the prefix.
+            if (hop.host == "smtp" || hop.host == "smtps" || hop.host == "lmtp") to += "smtp:";
+            break;
+        case protocol::smtps:
+            to += "smtps:";
+            break;
+        case protocol::lmtp:
+            to += "lmtp:";
+            break;
+    }
+    if (!hop.socket_path.empty()) {
+        to.append("unix:").append(hop.socket_path);
+        return;
+    }
+    if (!hop.look_up_mx) to += '[';
+    if (hop.address) {
+        hop.address->append_text(to);
+    } else {
+        to += hop.host;
+    }
+    if (!hop.look_up_mx) to += ']';
+    if (hop.port != 0) to.append(1, ':').append(std::to_string(hop.port));
+}
+
 std::optional<next_hop> parse_host_port(std::string_view text, std::string& error) {
-    next_hop hop;
+    std::optional<next_hop> hop(std::in_place);
+    if (!parse_host_port(text, *hop, error)) hop.reset();
+    return hop;
+}
+
+bool parse_host_port(std::string_view text, next_hop& hop, std::string& error) {
+    hop.protocol = protocol::smtp;
+    hop.host.clear();
+    hop.address.reset();
+    hop.socket_path.clear();
+    hop.port = 0;
+    hop.look_up_mx = false;
     // An IPv6 address without brackets has no port: its colons are its own.
     if (const auto bare = dns::ip_address::parse_literal(text)) {
         hop.address = bare;
-        return hop;
+        return true;
     }
     std::string_view host;
     std::string_view port;
     bool bracketed = false;
     if (!split(text, host, port, bracketed)) {
         error = quoted(text) + " is not \"host\", \"host:port\", \"[host]\" or \"[host]:port\"";
-        return std::nullopt;
+        return false;
     }
     if (!port.empty()) {
         const auto number = parse_port(port);
         if (!number) {
             error = quoted(port) + " is not a port: use a number from 1 to 65535";
-            return std::nullopt;
+            return false;
         }
         hop.port = *number;
     }
     if (const auto address = dns::ip_address::parse_literal(host)) {
         hop.address = address;
-        return hop;
+        return true;
     }
-    const auto name = dns::domain::parse(host);
-    if (!name) {
+    if (!dns::assign_name(hop.host, host)) {
         error = quoted(host) + " is neither a host name nor an address";
-        return std::nullopt;
+        return false;
     }
-    hop.host = name->name();
     hop.look_up_mx = !bracketed;
-    return hop;
+    return true;
 }
 
 std::optional<next_hop> parse_next_hop(std::string_view text, std::string& error) {
@@ -126,7 +149,9 @@ std::optional<next_hop> parse_next_hop(std::string_view text, std::string& error
     } else {
         take_prefix(text, "smtp:");
     }
-    if (take_prefix(text, "unix:")) {
+    // "unix:25" is a host.
+    const bool socket = spoken == protocol::lmtp || text.substr(0, 6).ends_with('/');
+    if (socket && take_prefix(text, "unix:")) {
         if (spoken != protocol::lmtp || !text.starts_with('/')) {
             error = "a socket is written \"lmtp:unix:/path\", with an absolute path";
             return std::nullopt;

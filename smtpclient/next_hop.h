@@ -30,6 +30,7 @@ struct next_hop {
 
 // Canonical text: equal destinations have equal texts.
 [[nodiscard]] std::string to_string(const next_hop& hop);
+void append_text(std::string& to, const next_hop& hop);
 
 // On failure nothing, and in `error` what is wrong, for the operator.
 [[nodiscard]] std::optional<next_hop> parse_next_hop(std::string_view text, std::string& error);
@@ -37,5 +38,7 @@ struct next_hop {
 // "host", "host:port", "[host]", "[host]:port", addresses: the part after a prefix, which both MTAs
 // share. Brackets mean no MX look-up. A port is a number or "smtp", "submission", "smtps", "lmtp".
 [[nodiscard]] std::optional<next_hop> parse_host_port(std::string_view text, std::string& error);
+// The same, in the memory that `into` has; when false it is of no use.
+[[nodiscard]] bool parse_host_port(std::string_view text, next_hop& into, std::string& error);
 
 }  // namespace callforward::smtpclient

@@ -46,7 +46,13 @@ std::size_t utf8_length(std::string_view text) {
     return overlong || surrogate || control || reorders || value > 0x10ffff ? 0 : length;
 }
 
+// What nearly every line is.
+bool is_all_printable(std::string_view text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c < 0x7f; });
+}
+
 std::string make_printable(std::string_view untrusted, std::size_t limit, bool keep_utf8) {
+    if (untrusted.size() <= limit && is_all_printable(untrusted)) return std::string(untrusted);
     std::string result;
     result.reserve(std::min(untrusted.size(), limit));
     while (!untrusted.empty() && result.size() < limit) {
@@ -86,6 +92,12 @@ std::string to_lower(std::string_view text) {
     std::string result(text);
     std::transform(result.begin(), result.end(), result.begin(), lower);
     return result;
+}
+
+std::size_t to_lower(std::string_view text, char* buffer, std::size_t room) {
+    const std::string_view part = text.substr(0, room);
+    std::transform(part.begin(), part.end(), buffer, lower);
+    return part.size();
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {

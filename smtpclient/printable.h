@@ -16,6 +16,8 @@ namespace callforward::smtpclient {
 
 // ASCII only, independent of locale; SMTP keywords and domain names know no other case.
 [[nodiscard]] std::string to_lower(std::string_view text);
+// The same, into a buffer; returns how many bytes there are, at most `room`.
+[[nodiscard]] std::size_t to_lower(std::string_view text, char* buffer, std::size_t room);
 [[nodiscard]] bool equal_ignoring_case(std::string_view a, std::string_view b);
 [[nodiscard]] bool contains_ignoring_case(std::string_view text, std::string_view lower_case_word);
 

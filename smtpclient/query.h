@@ -11,7 +11,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace callforward::smtpclient {
 
@@ -24,7 +26,8 @@ struct query_options {
     std::chrono::milliseconds timeout{60000};  // the whole call
     std::string helo;                          // "": this host's name
     bool lmtp = false;
-    tls_level tls = tls_level::may;
+    tls_policy tls;
+    std::vector<std::string> source_address;  // ours: at most one of each family
     smtpclient::trace trace;
 };
 
@@ -36,5 +39,12 @@ struct query_result {
 // Throws std::invalid_argument, naming the argument and what it should be, when there is nothing
 // that could be asked.
 [[nodiscard]] query_result query(const query_options& options);
+
+// The options checked, for those who ask on an event loop of their own. Throws like query().
+struct prepared_query {
+    std::optional<question> ask;
+    smtpclient::verdict answer;  // where nobody needs to be asked
+};
+[[nodiscard]] prepared_query prepare(const query_options& options);
 
 }  // namespace callforward::smtpclient

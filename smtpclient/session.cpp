@@ -14,8 +14,7 @@ io_failure unsolicited_reply() {
 
 asio::awaitable<opened> open_session(connection& c,
                                      opening::options options,
-                                     tls_context& context,
-                                     std::string server_name,
+                                     tls_setup tls,
                                      std::chrono::milliseconds reply_timeout,
                                      steady_time deadline,
                                      stage& at) {
@@ -31,7 +30,7 @@ asio::awaitable<opened> open_session(connection& c,
             break;
         }
         if (std::holds_alternative<start_tls>(now)) {
-            failure = co_await c.handshake(context, server_name, by);
+            failure = co_await c.handshake(tls, by);
             if (!failure) now = dialogue.on_handshake();
         } else {
             auto* const out = std::get_if<send>(&now);

@@ -21,12 +21,10 @@ struct opened {
     std::vector<std::string> peer_names;  // what the next hop calls itself
 };
 
-// c, context and at, which follows the dialogue's stage, are kept by the caller until the end.
-// server_name: for TLS; may be "".
+// c and at, which follows the dialogue's stage, are kept by the caller until the end.
 [[nodiscard]] asio::awaitable<opened> open_session(connection& c,
                                                    opening::options options,
-                                                   tls_context& context,
-                                                   std::string server_name,
+                                                   tls_setup tls,
                                                    std::chrono::milliseconds reply_timeout,
                                                    steady_time deadline,
                                                    stage& at);

@@ -8,6 +8,7 @@ namespace callforward::smtpclient {
 
 struct session_limits {
     std::size_t connections_per_host = 20;           // 0: no limit
+    std::size_t connections = 1000;                  // to all hosts together; 0: no limit
     std::chrono::milliseconds idle_session{10000};   // 0: a session with nothing to do is ended
     std::size_t recipients_per_session = 100;        // 0: no limit
     std::size_t recipients_refused_per_session = 8;  // 0: no limit

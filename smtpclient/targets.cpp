@@ -1,56 +1,14 @@
 #include "smtpclient/targets.h"
 
+#include "smtpclient/answer_by.h"
 #include "smtpclient/call_forward.h"
-
-#include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/steady_timer.hpp>
-#include <asio/this_coro.hpp>
-#include <asio/use_awaitable.hpp>
+#include "smtpclient/mta_sts.h"
 
 #include <algorithm>
-#include <memory>
 
 namespace callforward::smtpclient {
 
 namespace {
-
-// A question for the resolver, shared by the one who waits for it and the one who asks: the
-// resolver has a patience of its own, which may be longer than this question's.
-template <class Record>
-struct look_up {
-    explicit look_up(const asio::any_io_executor& executor) : answered(executor) {}
-
-    asio::steady_timer answered;  // cancelled when it is
-    std::optional<dns::answer<Record>> what;
-};
-
-template <class Record>
-asio::awaitable<void> ask(std::shared_ptr<look_up<Record>> l,
-                          asio::awaitable<dns::answer<Record>> question) {
-    l->what = co_await std::move(question);
-    l->answered.cancel();
-}
-
-template <class Record>
-asio::awaitable<dns::answer<Record>> answer_by(steady_time deadline,
-                                               asio::awaitable<dns::answer<Record>> question) {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto l = std::make_shared<look_up<Record>>(executor);
-    l->answered.expires_at(deadline);
-    auto asking = ask<Record>(l, std::move(question));
-    asio::co_spawn(executor, std::move(asking), asio::detached);
-    if (!l->what) {
-        std::error_code ignored;
-        auto token = asio::redirect_error(asio::use_awaitable, ignored);
-        co_await l->answered.async_wait(token);
-    }
-    if (l->what) co_return std::move(*l->what);
-    dns::answer<Record> late;
-    late.why = "no answer in time";
-    co_return late;
-}
 
 verdict nothing_found(verdict_class c, reason r, std::string why) {
     verdict v;
@@ -60,10 +18,21 @@ verdict nothing_found(verdict_class c, reason r, std::string why) {
     return v;
 }
 
+void tell_addresses(const trace& observer,
+                    const std::string& name,
+                    const dns::answer<dns::ip_address>& answer) {
+    std::string line = "address of " + name + ':';
+    for (const auto& address : answer.records) line += ' ' + address.text();
+    observer('*', line + ", TTL " + std::to_string(answer.ttl.count()) + " s");
+}
+
 }  // namespace
 
-target_finder::target_finder(dns::resolver& resolver, const reach& r, const question& q)
-    : resolver_(resolver), reach_(r), question_(q) {}
+target_finder::target_finder(dns::resolver& resolver,
+                             const reach& r,
+                             mta_sts& sts,
+                             const question& q)
+    : resolver_(resolver), reach_(r), sts_(sts), question_(q) {}
 
 bool target_finder::is_recipients(const dns::domain& name) const {
     return question_.recipient.domain() == name;
@@ -90,7 +59,9 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_hop(std::size_
     if (question_.to.recipient_mx) {
         if (question_.recipient.domain()) {
             const dns::domain name = *question_.recipient.domain();
-            co_return co_await targets_of_domain(name, t, seed);
+            auto found = co_await targets_of_domain(name, t, seed);
+            if (question_.by->tls.mta_sts) found = co_await by_sts(std::move(found), name);
+            co_return found;
         }
         t.literal = question_.recipient.literal();
         t.literal_was_configured = false;
@@ -101,6 +72,7 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_hop(std::size_
     const next_hop& hop = question_.to.hops[index];
     t.protocol = hop.protocol;
     t.name = hop.host;
+    t.nexthop = hop.host;
     t.literal = hop.address;
     t.socket_path = hop.socket_path;
     if (hop.protocol == protocol::lmtp) t.port = 24;
@@ -108,7 +80,14 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_hop(std::size_
     if (hop.port != 0) t.port = hop.port;
     if (!t.name.empty()) names_.push_back(t.name);
     const auto name = dns::domain::parse(hop.host);
-    if (hop.look_up_mx && name) co_return co_await targets_of_domain(*name, t, seed);
+    if (hop.look_up_mx && name) {
+        auto found = co_await targets_of_domain(*name, t, seed);
+        // It speaks about mail for the domain, not about a relay on the way there.
+        if (question_.by->tls.mta_sts && is_recipients(*name)) {
+            found = co_await by_sts(std::move(found), *name);
+        }
+        co_return found;
+    }
     targets one;
     one.targets.push_back(std::move(t));
     co_return one;
@@ -122,6 +101,8 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::do
     const dns::route route = dns::route_mail(name, answer, reach_.my_names, seed);
     targets found;
     const std::string subject = name.name();
+    like.nexthop = subject;
+    like.secure_way = answer.secure;
     switch (route.routing) {
         case dns::routing::listed:
         case dns::routing::implicit:
@@ -137,7 +118,9 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::do
                 tell("MX of " + subject + ": " + like.name +
                      (route.routing == dns::routing::implicit
                           ? " (implicit)"
-                          : ", preference " + std::to_string(host.preference)));
+                          : ", preference " + std::to_string(host.preference)) +
+                     ", TTL " + std::to_string(answer.ttl.count()) + " s" +
+                     (answer.secure ? ", secure" : ""));
             }
             break;
         case dns::routing::null_mx:
@@ -165,6 +148,38 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::do
     co_return found;
 }
 
+// RFC 8461 section 5: under enforce, mail exchangers that the policy does not list are none, and
+// those that it lists are to be verified.
+asio::awaitable<target_finder::targets> target_finder::by_sts(targets found, dns::domain name) {
+    const bool has_smtp = std::any_of(found.targets.begin(),
+                                      found.targets.end(),
+                                      [](const auto& t) { return t.protocol == protocol::smtp; });
+    if (!has_smtp) co_return found;
+    const mta_sts::way way{resolver_, reach_.deny, question_.trace};
+    const auto policy = co_await sts_.policy_of(name, way, question_.deadline);
+    if (!policy || policy->how == sts_policy::mode::none) co_return found;
+    const bool enforced = policy->how == sts_policy::mode::enforce;
+    for (auto& t : found.targets) {
+        if (policy->covers(t.name)) {
+            t.sts = policy->how;
+            continue;
+        }
+        const std::string word = "MTA-STS of " + name.name() +
+                                 (enforced ? " (enforce)" : " (testing)") + " does not list " +
+                                 t.name;
+        tell(word);
+        if (remark_.empty()) remark_ = word;
+    }
+    if (!enforced) co_return found;
+    std::erase_if(found.targets, [&](const target& t) { return t.sts != policy->how; });
+    if (found.targets.empty())
+        found.verdict =
+            nothing(verdict_class::insecure,
+                    reason::certificate,
+                    "the MTA-STS policy of " + name.name() + " lists none of its mail exchangers");
+    co_return found;
+}
+
 asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
                                                 std::shared_ptr<const reach> r,
                                                 target t,
@@ -187,6 +202,9 @@ asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
         switch (answer.status) {
             case dns::status::found:
                 addresses = interleave(answer.records);
+                found.secure = answer.secure;
+                found.canonical = answer.canonical;
+                if (observer) tell_addresses(observer, t.name, answer);
                 break;
             case dns::status::no_data:
             case dns::status::no_such_name:
@@ -213,7 +231,7 @@ asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
         }
         found.endpoints.push_back({address, t.port, {}});
     }
-    const std::string who = t.name.empty() ? t.literal->text() : t.name;
+    const std::string who = t.text();
     if (found.is_self) {
         found.endpoints.clear();
         none(reason::loop, who + " has an address of this host");

@@ -9,6 +9,7 @@
 #include "dns/route.h"
 #include "smtpclient/connect.h"
 #include "smtpclient/question.h"
+#include "smtpclient/target.h"
 #include "smtpclient/verdict.h"
 
 #include <asio/awaitable.hpp>
@@ -22,23 +23,15 @@
 namespace callforward::smtpclient {
 
 struct reach;
-
-struct target {  // a host to try
-    smtpclient::protocol protocol = protocol::smtp;
-    std::string name;                        // "" for a literal address or a socket
-    std::optional<dns::ip_address> literal;  // instead of a name
-    bool literal_was_configured = true;      // and so exempt from [routing] deny
-    std::string socket_path;
-    std::uint16_t port = 25;
-    bool from_mx = false;              // listed or implied by an MX look-up
-    bool is_recipient_domain = false;  // the implicit MX of the recipient's own domain
-};
+class mta_sts;
 
 struct found_endpoints {
     std::vector<endpoint> endpoints;             // families alternating
     std::optional<smtpclient::verdict> verdict;  // when there are none
     bool is_self = false;
     bool no_addresses = false;  // DNS says so, for certain
+    bool secure = false;        // DNSSEC vouches for the addresses of a name
+    std::string canonical;      // that name after CNAMEs
 };
 // resolver and r are kept by the caller until the end; tell may be empty.
 [[nodiscard]] asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
@@ -49,7 +42,7 @@ struct found_endpoints {
 class target_finder {
 public:
     // All must outlive the finder.
-    target_finder(dns::resolver& resolver, const reach& r, const question& q);
+    target_finder(dns::resolver& resolver, const reach& r, mta_sts& sts, const question& q);
 
     struct targets {
         std::vector<target> targets;
@@ -61,11 +54,14 @@ public:
     // Everything seen so far: what a client must not be told, and MX hosts in the order of trial.
     [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
     [[nodiscard]] const std::vector<std::string>& exchangers() const { return exchangers_; }
+    // What is worth a word in the log, whatever comes of the question; "" when nothing is.
+    [[nodiscard]] const std::string& remark() const { return remark_; }
 
 private:
     [[nodiscard]] asio::awaitable<targets> targets_of_domain(dns::domain name,
                                                              target like,
                                                              std::uint32_t seed);
+    [[nodiscard]] asio::awaitable<targets> by_sts(targets found, dns::domain name);
     [[nodiscard]] verdict nothing(verdict_class c, reason r, std::string why) const;
     [[nodiscard]] verdict no_mail_for(const dns::domain& name, reason r, std::string why) const;
     [[nodiscard]] bool is_recipients(const dns::domain& name) const;
@@ -73,9 +69,11 @@ private:
 
     dns::resolver& resolver_;
     const reach& reach_;
+    mta_sts& sts_;
     const question& question_;
     std::vector<std::string> names_;
     std::vector<std::string> exchangers_;
+    std::string remark_;
 };
 
 }  // namespace callforward::smtpclient

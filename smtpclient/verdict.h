@@ -108,7 +108,8 @@ struct tls_summary {
     std::string version;  // "TLSv1.3"
     std::string cipher;
     bool verified = false;
-    std::string by;  // what it was verified by; "" when it was not
+    std::string by;          // what it was verified by; "" when it was not
+    std::string unproven{};  // why it would not have been, where that is only watched; printable
 };
 
 struct verdict {

@@ -1,34 +1,60 @@
 #include "smtpclient/watchdog.h"
 
+#include <cstdint>
+#include <optional>
+#include <utility>
+
 namespace callforward::smtpclient {
 
+using clock = std::chrono::steady_clock;
+
 struct watchdog::state {
+    state(const asio::any_io_executor& executor, std::function<void()> then)
+        : timer(executor), on_expiry(std::move(then)) {}
+
     asio::steady_timer timer;
     std::function<void()> on_expiry;
-    std::uint64_t generation = 0;
+    std::optional<clock::time_point> deadline;  // while armed
+    std::uint64_t generation = 0;               // of the wait that counts
+    bool waiting = false;
     bool expired = false;
+
+    static void wait(const std::shared_ptr<state>& s) {
+        s->waiting = true;
+        s->timer.expires_at(*s->deadline);
+        s->timer.async_wait([s, generation = ++s->generation](const std::error_code& ec) {
+            if (!ec && generation == s->generation) look(s);
+        });
+    }
+    static void look(const std::shared_ptr<state>& s) {
+        s->waiting = false;
+        if (!s->deadline) return;
+        if (*s->deadline > clock::now()) {
+            wait(s);
+            return;
+        }
+        s->deadline.reset();
+        s->expired = true;
+        s->on_expiry();
+    }
 };
 
 watchdog::watchdog(const asio::any_io_executor& executor, std::function<void()> on_expiry)
-    : state_(std::make_shared<state>(asio::steady_timer(executor), std::move(on_expiry))) {}
+    : state_(std::make_shared<state>(executor, std::move(on_expiry))) {}
 
 watchdog::~watchdog() {
     disarm();
+    ++state_->generation;
+    state_->timer.cancel();
 }
 
-void watchdog::arm(std::chrono::steady_clock::time_point deadline) {
-    const std::uint64_t generation = ++state_->generation;
-    state_->timer.expires_at(deadline);
-    state_->timer.async_wait([s = state_, generation](const std::error_code& ec) {
-        if (ec || generation != s->generation) return;
-        s->expired = true;
-        s->on_expiry();
-    });
+void watchdog::arm(clock::time_point deadline) {
+    state_->deadline = deadline;
+    if (!state_->waiting || state_->timer.expiry() > deadline) state::wait(state_);
 }
 
 void watchdog::disarm() {
-    ++state_->generation;
-    state_->timer.cancel();
+    state_->deadline.reset();
 }
 
 bool watchdog::expired() const {

@@ -3,15 +3,15 @@
 //
 // Used instead of asio's `operation || timer`, which costs two coroutines and a parallel group for
 // every line read. arm() before an operation, disarm() after it; expired() says which of the two
-// ended it. Dropping the watchdog disarms it: the handler that may still be queued finds its
-// generation gone and touches nothing. One event loop thread.
+// ended it. Both are but a word written: the timer of a deadline that was met goes on, and looks
+// for a later one when it ends. Dropping the watchdog ends the timer: the handler that may still be
+// queued finds its generation gone and touches nothing. One event loop thread.
 #pragma once
 
 #include <asio/any_io_executor.hpp>
 #include <asio/steady_timer.hpp>
 
 #include <chrono>
-#include <cstdint>
 #include <functional>
 #include <memory>
 

@@ -1,26 +1,27 @@
 // The operator's tool.
+#include "milter/tool/commands.h"
 #include "milter/tool/query_command.h"
 #include "milter/version.h"
 #include "smtpclient/printable.h"
+#include "smtpclient/tls_words.h"
 
 #include <CLI/CLI.hpp>
 #include <sysexits.h>
 
-#include <array>
 #include <csignal>
 #include <iostream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace {
 
 using namespace callforward;
 
-constexpr std::array later_commands{"explain", "status", "hosts", "cache", "reload"};
-
 struct query_arguments {
     smtpclient::query_options options;
     double timeout_seconds = 60;
-    std::string tls = "may";
+    smtpclient::tls_words tls;
     bool json = false;
     bool verbose = false;
 };
@@ -42,8 +43,23 @@ void add_query(CLI::App& app, query_arguments& arguments) {
         ->capture_default_str()
         ->check(CLI::Range(0.001, 86400.0));
     command->add_option("--helo", options.helo, "Name to say in EHLO; this host's if not given");
+    command
+        ->add_option("--source-address",
+                     options.source_address,
+                     "Address to ask from, given once for each family; the system's choice if not "
+                     "given")
+        ->allow_extra_args(false);
     command->add_flag("--lmtp", options.lmtp, "Speak LMTP (RFC 2033)");
-    command->add_option("--tls", arguments.tls, "none, may or encrypt")->capture_default_str();
+    command->add_option("--tls", arguments.tls.level, "Level, as in Postfix: none, may, ... secure")
+        ->capture_default_str();
+    command->add_option(
+        "--tls-match", arguments.tls.match, "What the certificate is to be for; may be repeated");
+    command->add_option("--tls-fingerprint",
+                        arguments.tls.fingerprints,
+                        "SHA-256 of the certificate or its key, for --tls fingerprint; may be "
+                        "repeated");
+    command->add_option(
+        "--tls-ca-file", arguments.tls.ca_file, "Certificates to trust; the system's if not given");
     command->add_flag("--json", arguments.json, "Print one JSON object");
     command->add_flag(
         "-v,--verbose", arguments.verbose, "Print the dialogue to stderr as it happens");
@@ -56,16 +72,10 @@ int usage(const std::string& message) {
 
 int run_query(query_arguments& arguments) {
     auto& options = arguments.options;
-    const auto level = smtpclient::parse_tls_level(arguments.tls);
-    if (!level) {
-        return usage("--tls: \"" + smtpclient::printable(arguments.tls, 100) +
-                     "\" is no TLS level; use none, may or encrypt");
-    }
-    if (*level != smtpclient::tls_level::none && *level != smtpclient::tls_level::may &&
-        *level != smtpclient::tls_level::encrypt) {
-        return usage("--tls " + arguments.tls + " is not yet available in this release");
-    }
-    options.tls = *level;
+    const smtpclient::tls_word_names called{
+        "--tls", "--tls-match", "--tls-fingerprint", "--tls-ca-file"};
+    const std::string wrong = smtpclient::read_tls(arguments.tls, called, options.tls);
+    if (!wrong.empty()) return usage(wrong);
     options.timeout =
         std::chrono::milliseconds(static_cast<long>(arguments.timeout_seconds * 1000));
     if (arguments.verbose) {
@@ -90,11 +100,7 @@ int run(int argc, char** argv) {
     app.require_subcommand(1);
     query_arguments query;
     add_query(app, query);
-    for (const char* const name : later_commands) {
-        app.add_subcommand(name, "Not yet available in this release")
-            ->allow_extras()
-            ->group("Not yet available");
-    }
+    const tool::commands others(app);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& e) {
@@ -104,8 +110,7 @@ int run(int argc, char** argv) {
         return EX_USAGE;
     }
     if (app.got_subcommand("query")) return run_query(query);
-    return usage(app.get_subcommands().front()->get_name() +
-                 " is not yet available in this release");
+    return others.run();
 }
 
 }  // namespace
@@ -114,6 +119,9 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
     try {
         return run(argc, argv);
+    } catch (const tool::tool_error& e) {
+        std::cerr << "callforward: " << e.what() << '\n';
+        return e.exit_code();
     } catch (const std::exception& e) {
         std::cerr << "callforward: " << e.what() << '\n';
         return EX_TEMPFAIL;

@@ -72,11 +72,18 @@ std::string to_text(const query_options& asked, const query_result& result) {
         text += ' ' + v.reply->text();
     }
     if (!v.detail.empty()) {
-        text += "\n  at " + std::string(to_string(v.stage));
-        if (!v.reply && !where.empty()) text += " of " + where;
-        text += ": " + v.detail;
+        text += "\n  ";
+        if (v.stage != stage::none) {
+            text += "at " + std::string(to_string(v.stage));
+            if (!v.reply && !where.empty()) text += " of " + where;
+            text += ": ";
+        }
+        text += v.detail;
     }
-    if (v.tls) text += "\n  over " + v.tls->version + ' ' + v.tls->cipher;
+    if (v.tls) {
+        text += "\n  over " + v.tls->version + ' ' + v.tls->cipher;
+        if (v.tls->verified) text += ", verified by " + v.tls->by;
+    }
     return text + "\n  in " + std::to_string(result.elapsed.count()) + " ms";
 }
 

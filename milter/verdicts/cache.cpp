@@ -3,6 +3,7 @@
 #include "milter/verdicts/lmdb_store.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace callforward::milter::verdicts {
@@ -22,6 +23,24 @@ bool belongs_in_store(const smtpclient::verdict& v) {
     return v.outcome() != outcome::undetermined && v.finding.reason != reason::mailbox_full;
 }
 
+// A record of that age as an entry of memory; its life is cut to what the configuration gives.
+kept_entry aged(const digest& key,
+                const record& r,
+                milliseconds age,
+                bool declared,
+                const cache_settings& settings,
+                steady_clock::time_point now) {
+    const auto written_life = duration_cast<milliseconds>(r.expires - r.learnt);
+    const milliseconds allowed = lifetime(r.verdict, settings, most_repeats);
+    kept_entry e;
+    e.key = key;
+    e.learnt = now - age;
+    e.expires = e.learnt + std::min(written_life, allowed);
+    e.repeats = r.repeats;
+    e.declared = declared;
+    return e;
+}
+
 }  // namespace
 
 moment moment::now() {
@@ -30,21 +49,35 @@ moment moment::now() {
 }
 
 cache::cache(const cache_settings& settings, std::unique_ptr<verdicts::store> below)
-    : below_(std::move(below)), seed_(below_->seed()), memory_(settings, seed_.first) {}
+    : below_(std::move(below)), memory_(settings, below_->seed().first) {}
 
 question_key cache::key_of(const smtpclient::question& q, std::string_view fingerprint) const {
-    return {q, fingerprint, seed_};
+    return {q, fingerprint, below_->seed()};
 }
 
 std::optional<known> cache::find(const question_key& key,
                                  const smtpclient::mailbox& recipient,
                                  const moment& now) {
+    if (auto found = memory_.find(key, now.steady)) return believed(std::move(*found), key, now);
     // What is stale in memory is no fresher in the store.
-    if (auto found = memory_.find(key, now.steady)) return found;
     bool restored = restore(key.recipient_only(), recipient, false, now);
     if (restore(key.with_sender(), recipient, false, now)) restored = true;
     if (restore(key.declared(), recipient, true, now)) restored = true;
     return restored ? memory_.find(key, now.steady) : std::nullopt;
+}
+
+std::optional<known> cache::recall(const question_key& key, const moment& now) {
+    auto found = memory_.find(key, now.steady);
+    return found ? believed(std::move(*found), key, now) : std::nullopt;
+}
+
+std::optional<known> cache::believed(known found, const question_key& key, const moment& now) {
+    const std::uint64_t spread = key.recipient_only().second;
+    if (!trust_ || trust_->holds(found.checked, now.steady, spread)) return found;
+    if (found.kept->outcome() != outcome::deliverable) return std::nullopt;
+    found.stale = true;
+    found.refresh = false;
+    return found;
 }
 
 bool cache::restore(const digest& key,
@@ -53,20 +86,25 @@ bool cache::restore(const digest& key,
                     const moment& now) {
     const auto r = below_->find(key);
     if (!r || r->recipient != recipient.key()) return false;
-    const auto written_life = duration_cast<milliseconds>(r->expires - r->learnt);
-    const milliseconds allowed = lifetime(r->verdict, memory_.settings(), most_repeats);
-    const auto life = std::min(written_life, allowed);
     const bool from_future = r->learnt > now.wall;
     const auto age = from_future ? milliseconds{0} : std::min(now.wall - r->learnt, oldest);
-    kept_entry e;
-    e.key = key;
-    e.learnt = now.steady - age;
-    e.expires = e.learnt + life;
-    e.repeats = r->repeats;
-    e.declared = declared;
+    const kept_entry e = aged(key, *r, age, declared, memory_.settings(), now.steady);
     memory_.restore(e, r->tags, r->verdict);
     if (from_future) put(e, r->tags, recipient, r->verdict, now);
     return true;
+}
+
+void cache::take(const digest& key,
+                 const smtpclient::mailbox& recipient,
+                 const recipient_tags& tags,
+                 const record& r,
+                 milliseconds age,
+                 bool declared,
+                 const moment& now) {
+    if (r.recipient != recipient.key()) return;
+    age = std::min(age, oldest);
+    const kept_entry e = aged(key, r, age, declared, memory_.settings(), now.steady);
+    memory_.restore(e, tags, r.verdict, now.steady);
 }
 
 void cache::put(const kept_entry& kept,
@@ -84,41 +122,131 @@ void cache::put(const kept_entry& kept,
     below_->put(kept.key, r);
 }
 
-void cache::store(const question_key& key,
-                  const smtpclient::mailbox& recipient,
-                  const smtpclient::verdict& v,
-                  const moment& now) {
+std::optional<kept_entry> cache::store(const question_key& key,
+                                       const smtpclient::mailbox& recipient,
+                                       const smtpclient::verdict& v,
+                                       const moment& now) {
     const auto kept = memory_.store(key, v, now.steady);
-    if (!belongs_in_store(v)) return;
+    if (!belongs_in_store(v)) return std::nullopt;
     // As in memory: an older "deliverable" would hide the refusal of this sender.
     if (v.outcome() == outcome::undeliverable && !smtpclient::about_recipient_alone(v)) {
         below_->erase(key.recipient_only());
     }
     if (kept) put(*kept, key.tags(), recipient, v, now);
+    return kept;
 }
 
 void cache::declare(const smtpclient::mailbox& recipient, const moment& now) {
-    const digest key = key_of_declared(recipient, seed_);
-    const recipient_tags tags = tags_of(recipient, seed_);
-    const kept_entry kept = memory_.declare(key, tags, now.steady);
-    below_->forget_address(tags.address);
-    if (kept.expires > kept.learnt) put(kept, tags, recipient, declared_verdict(), now);
+    declare(std::vector{recipient}, now);
+}
+
+void cache::declare(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
+    declare_here(recipients, now);
+    if (!tell_) return;
+    for (const auto& recipient : recipients) tell_({change::kind::declare, recipient.address()});
+}
+
+void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
+    tag_set tags;
+    for (const auto& recipient : recipients)
+        tags.insert(tags_of(recipient, below_->seed()).address);
+    memory_.forget_addresses(tags);
+    below_->forget_addresses(std::move(tags));
+    for (const auto& recipient : recipients) {
+        const recipient_tags its = tags_of(recipient, below_->seed());
+        const kept_entry kept =
+            memory_.enter_declared(key_of_declared(recipient, below_->seed()), its, now.steady);
+        if (kept.expires > kept.learnt) put(kept, its, recipient, declared_verdict(), now);
+    }
 }
 
 std::size_t cache::forget(const smtpclient::mailbox& recipient) {
-    const auto tag = tags_of(recipient, seed_).address;
+    const std::size_t count = forget_here(recipient);
+    if (tell_) tell_({change::kind::forget_address, recipient.address()});
+    return count;
+}
+
+std::size_t cache::forget_here(const smtpclient::mailbox& recipient) {
+    const auto tag = tags_of(recipient, below_->seed()).address;
     below_->forget_address(tag);
     return memory_.forget_address(tag);
 }
 
 std::size_t cache::forget_domain(std::string_view lower_case) {
-    const auto tag = tag_of_domain(lower_case, seed_);
+    const std::size_t count = forget_domain_here(lower_case);
+    if (tell_) tell_({change::kind::forget_domain, std::string(lower_case)});
+    return count;
+}
+
+std::size_t cache::forget_domain_here(std::string_view lower_case) {
+    const auto tag = tag_of_domain(lower_case, below_->seed());
     below_->forget_domain(tag);
     return memory_.forget_domain(tag);
 }
 
+// Each address once, by the last word about it: all of memory is looked through for them together.
+void cache::apply(const std::vector<change>& changes, const moment& now) {
+    std::map<std::string, bool> declared;
+    for (const change& c : changes) {
+        switch (c.what) {
+            case change::kind::forget_address:
+            case change::kind::declare:
+                declared[c.name] = c.what == change::kind::declare;
+                break;
+            case change::kind::forget_domain:
+                forget_domain_here(c.name);
+                break;
+            case change::kind::forget_all:
+                memory_.clear();
+                break;
+        }
+    }
+    tag_set forgotten;
+    std::vector<smtpclient::mailbox> known;
+    for (const auto& [name, is_known] : declared) {
+        const auto recipient = smtpclient::mailbox::parse(name);
+        if (recipient && is_known) known.push_back(*recipient);
+        if (recipient && !is_known) forgotten.insert(tags_of(*recipient, below_->seed()).address);
+    }
+    if (!forgotten.empty()) memory_.forget_addresses(forgotten);
+    if (!known.empty()) declare_here(known, now);
+}
+
+milliseconds cache::kept_after_life(const smtpclient::verdict& v) const {
+    const cache_settings s = memory_.settings();
+    return v.outcome() == outcome::deliverable ? s.stale : s.undeliverable_max;
+}
+
+record cache::declared_record(const smtpclient::mailbox& recipient) const {
+    record r;
+    r.recipient = recipient.key();
+    r.verdict = declared_verdict();
+    r.expires = r.learnt + lifetime(r.verdict, memory_.settings());
+    return r;
+}
+
+milliseconds cache::longest_life() const {
+    const cache_settings s = memory_.settings();
+    const auto deliverable = std::max(s.deliverable, s.catch_all) + s.stale;
+    const auto refused = 2 * std::max(s.undeliverable, s.undeliverable_max);
+    // And an hour, for what was under way when something was forgotten.
+    return std::max(deliverable, refused) + std::chrono::hours(1);
+}
+
+std::size_t cache::forget_all() {
+    below_->forget_all();
+    const entry_counts before = memory_.size();
+    memory_.clear();
+    if (tell_) tell_({change::kind::forget_all, {}});
+    return before.deliverable + before.undeliverable + before.undetermined;
+}
+
+entry_counts cache::count_domain(std::string_view lower_case) {
+    return memory_.count_domain(tag_of_domain(lower_case, below_->seed()));
+}
+
 std::vector<known> cache::show(const smtpclient::mailbox& recipient) {
-    return memory_.show(tags_of(recipient, seed_).address);
+    return memory_.show(tags_of(recipient, below_->seed()).address);
 }
 
 std::unique_ptr<store> make_store(const cache_settings& settings) {

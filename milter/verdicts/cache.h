@@ -1,4 +1,5 @@
-// What is known about recipients: memory first, then the store, which fills memory again.
+// What is known about recipients: memory first, then the store, which fills memory again. What a
+// shared store has is given by take(), from an event loop; see fleet/.
 //
 // Memory runs on the monotonic clock, the store on the wall clock; this is where one becomes the
 // other. A record from a future that the wall clock has not reached is taken as learnt now and
@@ -11,11 +12,14 @@
 #include "milter/verdicts/key.h"
 #include "milter/verdicts/memory.h"
 #include "milter/verdicts/store.h"
+#include "milter/verdicts/trust.h"
 #include "smtpclient/mailbox.h"
 #include "smtpclient/verdict.h"
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -30,6 +34,13 @@ struct moment {
     [[nodiscard]] static moment now();
 };
 
+// What an operator says of what is known; other edges are told.
+struct change {
+    enum class kind : std::uint8_t { forget_address, forget_domain, forget_all, declare };
+    kind what;
+    std::string name;  // mailbox::address(), a domain, or ""
+};
+
 class cache {
 public:
     cache(const cache_settings& settings, std::unique_ptr<store> below);
@@ -40,23 +51,58 @@ public:
     [[nodiscard]] std::optional<known> find(const question_key& key,
                                             const smtpclient::mailbox& recipient,
                                             const moment& now);
-    void store(const question_key& key,
-               const smtpclient::mailbox& recipient,
-               const smtpclient::verdict& v,
-               const moment& now);
+    // The same of memory alone: for who has just looked, and asks what has come since.
+    [[nodiscard]] std::optional<known> recall(const question_key& key, const moment& now);
+    // Gives what became of it, when it is worth to be kept elsewhere.
+    std::optional<kept_entry> store(const question_key& key,
+                                    const smtpclient::mailbox& recipient,
+                                    const smtpclient::verdict& v,
+                                    const moment& now);
+    // What a shared store had, of an age by that store's clock; in place of what memory had.
+    void take(const digest& key,
+              const smtpclient::mailbox& recipient,
+              const recipient_tags& tags,
+              const record& r,
+              milliseconds age,
+              bool declared,
+              const moment& now);
+    // While it does not hold, what memory has is only good where nothing better can be had. Before
+    // the first find(); must outlive the cache.
+    void believe(const trust* t) { trust_ = t; }
+    // Called after each change below.
+    void on_change(std::function<void(const change&)> tell) { tell_ = std::move(tell); }
+    // What other edges have changed; tells nobody.
+    void apply(const std::vector<change>& changes, const moment& now);
+    // How long the oldest record can be kept, and how much longer than its life.
+    [[nodiscard]] milliseconds longest_life() const;
+    [[nodiscard]] record declared_record(const smtpclient::mailbox& recipient) const;
+    [[nodiscard]] milliseconds kept_after_life(const smtpclient::verdict& v) const;
 
     // For the control socket.
     void declare(const smtpclient::mailbox& recipient, const moment& now);
+    // The same of many, in one look through what is known.
+    void declare(const std::vector<smtpclient::mailbox>& recipients, const moment& now);
     std::size_t forget(const smtpclient::mailbox& recipient);  // how many were in memory
     std::size_t forget_domain(std::string_view lower_case);
+    std::size_t forget_all();
     [[nodiscard]] std::vector<known> show(const smtpclient::mailbox& recipient);
+    [[nodiscard]] entry_counts count_domain(std::string_view lower_case);  // in memory
+    [[nodiscard]] verdicts::store& below() { return *below_; }
+    [[nodiscard]] recipient_tags tags(const smtpclient::mailbox& recipient) const {
+        return tags_of(recipient, below_->seed());
+    }
     [[nodiscard]] entry_counts size() const { return memory_.size(); }
+    [[nodiscard]] std::uint64_t evictions() const { return memory_.evictions(); }
 
     void use(const cache_settings& settings) { memory_.use(settings); }
+    [[nodiscard]] cache_settings settings() const { return memory_.settings(); }
     // Before the process ends.
     bool flush(std::chrono::milliseconds at_most) { return below_->flush(at_most); }
 
 private:
+    [[nodiscard]] std::optional<known> believed(known found,
+                                                const question_key& key,
+                                                const moment& now);
     bool restore(const digest& key,
                  const smtpclient::mailbox& recipient,
                  bool declared,
@@ -67,9 +113,15 @@ private:
              const smtpclient::verdict& v,
              const moment& now);
 
+    void declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now);
+    std::size_t forget_here(const smtpclient::mailbox& recipient);
+    std::size_t forget_domain_here(std::string_view lower_case);
+
+    // Its seed is asked for each time: it has another one when a slow file has opened at last.
     std::unique_ptr<verdicts::store> below_;
-    hash_seed seed_;
     memory memory_;
+    const trust* trust_ = nullptr;
+    std::function<void(const change&)> tell_;
 };
 
 // "memory" or "lmdb:DIRECTORY": [cache] store.

@@ -8,7 +8,16 @@ namespace callforward::milter::verdicts {
 
 bool forgetting::concerns(std::string_view record_bytes) const {
     const auto head = head_of(record_bytes);
-    return head && (by_domain ? head->tags.domain : head->tags.address) == tag;
+    if (!head) return false;
+    switch (kind) {
+        case what::addresses:
+            return tags.contains(head->tags.address);
+        case what::domain:
+            return tags.contains(head->tags.domain);
+        case what::everything:
+            return true;
+    }
+    return false;
 }
 
 bool change_group::forgets(std::string_view record_bytes) const {

@@ -15,8 +15,10 @@
 namespace callforward::milter::verdicts {
 
 struct forgetting {
-    bool by_domain = false;
-    std::uint32_t tag = 0;
+    enum class what : std::uint8_t { addresses, domain, everything };
+
+    what kind = what::addresses;
+    tag_set tags;
 
     [[nodiscard]] bool concerns(std::string_view record_bytes) const;
 };

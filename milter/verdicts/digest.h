@@ -47,7 +47,7 @@ public:
 
     void add(std::string_view part);
     void add_lower_case(std::string_view part);  // of ASCII
-    void add(std::uint64_t number);
+    void add(std::uint64_t number);              // its eight bytes
     void add(const digest& part);
     void add_bytes(std::string_view bytes);  // without a length before them
     [[nodiscard]] digest finish();           // once

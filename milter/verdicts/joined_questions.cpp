@@ -13,9 +13,10 @@ std::shared_ptr<const smtpclient::verdict> pending_answer::wait_until(
     return verdict_;
 }
 
-void pending_answer::give(std::shared_ptr<const smtpclient::verdict> v) {
+void pending_answer::give(std::shared_ptr<const smtpclient::verdict> v, found_at where) {
     {
         const std::lock_guard lock(mutex_);
+        where_ = where;
         verdict_ = std::move(v);
     }
     answered_.notify_all();
@@ -47,7 +48,8 @@ joined_questions::ticket joined_questions::join(const std::string& key, std::str
 }
 
 void joined_questions::answer(const std::string& key,
-                              const std::shared_ptr<const smtpclient::verdict>& v) {
+                              const std::shared_ptr<const smtpclient::verdict>& v,
+                              found_at where) {
     std::shared_ptr<pending_answer> waiting;
     {
         const std::lock_guard lock(mutex_);
@@ -58,7 +60,7 @@ void joined_questions::answer(const std::string& key,
         under_way_.erase(found);
         if (--domain->second == 0) domains_.erase(domain);
     }
-    waiting->give(v);
+    waiting->give(v, where);
 }
 
 std::size_t joined_questions::size() const {

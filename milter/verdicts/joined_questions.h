@@ -12,6 +12,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,18 +23,24 @@
 
 namespace callforward::milter::verdicts {
 
+// Where an answer was found, for the log.
+enum class found_at : std::uint8_t { next_hop, shared_store, other_edge };
+
 class pending_answer {
 public:
     // The verdict, or nothing when it is not there by then. Shared with the cache and other
     // waiters, never changed.
     [[nodiscard]] std::shared_ptr<const smtpclient::verdict> wait_until(
         std::chrono::steady_clock::time_point limit);
-    void give(std::shared_ptr<const smtpclient::verdict> v);
+    void give(std::shared_ptr<const smtpclient::verdict> v, found_at where);
+    // After wait_until() has given a verdict.
+    [[nodiscard]] found_at where() const { return where_; }
 
 private:
     std::mutex mutex_;
     std::condition_variable answered_;
     std::shared_ptr<const smtpclient::verdict> verdict_;
+    found_at where_ = found_at::next_hop;
 };
 
 class joined_questions {
@@ -54,7 +61,9 @@ public:
     // domain: whose share the question counts against.
     [[nodiscard]] ticket join(const std::string& key, std::string_view domain = {});
     // The question is no longer under way; whoever holds a ticket gets the verdict.
-    void answer(const std::string& key, const std::shared_ptr<const smtpclient::verdict>& v);
+    void answer(const std::string& key,
+                const std::shared_ptr<const smtpclient::verdict>& v,
+                found_at where = found_at::next_hop);
     [[nodiscard]] std::size_t size() const;
 
 private:

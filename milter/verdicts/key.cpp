@@ -1,5 +1,7 @@
 #include "milter/verdicts/key.h"
 
+#include "smtpclient/unicode.h"
+
 namespace callforward::milter::verdicts {
 
 namespace {
@@ -37,7 +39,11 @@ void add(digester& d, const smtpclient::destination& to) {
 }
 
 void add(digester& d, const smtpclient::mailbox& recipient) {
-    d.add(recipient.local_part());
+    if (recipient.local_part_is_ascii()) {
+        d.add(recipient.local_part());
+    } else {
+        d.add(smtpclient::composed(recipient.local_part()));
+    }
     d.add(std::uint64_t{recipient.domain().has_value()});
     if (recipient.domain()) {
         d.add(recipient.domain()->name());
@@ -50,6 +56,13 @@ void add_sender(digester& d, std::string_view address) {
     const auto at = address.rfind('@');
     d.add(address.substr(0, at));
     if (at != std::string_view::npos) d.add_lower_case(address.substr(at));
+}
+
+// A next hop that is told of the client may answer another one otherwise; but not for another port.
+void add(digester& d, const smtpclient::client_identity& client) {
+    add(d, client.address);
+    d.add(client.name);
+    d.add(client.helo);
 }
 
 std::uint32_t tag(digester& d) {
@@ -72,7 +85,7 @@ std::uint32_t tag_of_domain(std::string_view lower_case, const hash_seed& seed) 
 
 recipient_tags tags_of(const smtpclient::mailbox& recipient, const hash_seed& seed) {
     recipient_tags tags;
-    tags.address = static_cast<std::uint32_t>(key_of_declared(recipient, seed).first);
+    tags.address = key_of_declared(recipient, seed).first;
     if (recipient.domain()) tags.domain = tag_of_domain(recipient.domain()->name(), seed);
     return tags;
 }
@@ -81,7 +94,7 @@ question_key::question_key(const smtpclient::question& q,
                            std::string_view fingerprint,
                            const hash_seed& seed)
     : declared_(key_of_declared(q.recipient, seed)) {
-    tags_.address = static_cast<std::uint32_t>(declared_.first);
+    tags_.address = declared_.first;
     if (q.recipient.domain()) tags_.domain = tag_of_domain(q.recipient.domain()->name(), seed);
 
     digester recipient = begin(kind::recipient, seed);
@@ -98,6 +111,7 @@ question_key::question_key(const smtpclient::question& q,
     sender.add(q.parameters.size.value_or(0));
     sender.add(q.parameters.body);
     sender.add(std::uint64_t{q.parameters.smtputf8});
+    if (smtpclient::tells_of_client(q)) add(sender, *q.client);
     with_sender_ = sender.finish();
 }
 

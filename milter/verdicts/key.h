@@ -2,10 +2,11 @@
 //
 // Two digests: of who is asked about, where and under which policy; and the same with the sender
 // and the parameters of MAIL, for answers that another sender might not get. Domains are folded,
-// local parts are not (RFC 5321 section 2.4). Made from the question's parts without building a
-// text: a look-up allocates nothing. The tags name the recipient and its domain alone, so that what
-// is known can be forgotten by address; two addresses with one tag cost a question, never an
-// answer.
+// local parts are not (RFC 5321 section 2.4), but count in Normalization Form C. Made from the
+// question's parts without building a text: a look-up of an ASCII address allocates nothing. The
+// tags name the recipient and its domain alone, so that what is known can be forgotten by address.
+// An address has 64 bits, since a million addresses of 32 bits would have a hundred pairs with one
+// tag; two domains with one tag cost a question, never an answer.
 #pragma once
 
 #include "milter/verdicts/digest.h"
@@ -13,15 +14,17 @@
 
 #include <cstdint>
 #include <string_view>
+#include <unordered_set>
 
 namespace callforward::milter::verdicts {
 
 struct recipient_tags {
-    std::uint32_t address = 0;
+    std::uint64_t address = 0;
     std::uint32_t domain = 0;
 
     bool operator==(const recipient_tags&) const = default;
 };
+using tag_set = std::unordered_set<std::uint64_t>;
 [[nodiscard]] recipient_tags tags_of(const smtpclient::mailbox& recipient, const hash_seed& seed);
 [[nodiscard]] std::uint32_t tag_of_domain(std::string_view lower_case, const hash_seed& seed);
 // Of an address that is declared to exist, whatever its route and policy.

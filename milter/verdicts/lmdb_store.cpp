@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -89,6 +90,16 @@ public:
         return written();
     }
 
+    std::optional<page> list(std::string from, std::size_t limit) {
+        constexpr std::chrono::milliseconds for_the_queue{500};
+        flush(for_the_queue);
+        const auto file = this->file();
+        if (!file) return std::nullopt;
+        return read_page(*file, std::move(from), limit, seed(), [this](std::string_view bytes) {
+            return is_forgotten(bytes);
+        });
+    }
+
     bool is_open() const { return file() != nullptr; }
 
     std::size_t size() const {
@@ -141,10 +152,13 @@ private:
         }
         changed_.notify_all();
         while (wait_for_work()) {
-            if (!file_) open();
-            if (!file_) continue;
-            write_queue();
-            if (file_ && sweep_is_due()) sweep();
+            try {
+                if (!file_) open();
+                if (file_) write_queue();
+                if (file_ && sweep_is_due()) sweep();
+            } catch (const std::bad_alloc&) {  // this group is forgotten, as by a kill
+                finish_group(result::done);
+            }
         }
         if (file_) write_queue();
     }
@@ -342,16 +356,33 @@ void lmdb_store::erase(const digest& key) {
     implementation_->change(key, {});
 }
 
-void lmdb_store::forget_address(std::uint32_t tag) {
-    implementation_->forget({false, tag});
+void lmdb_store::forget_address(std::uint64_t tag) {
+    implementation_->forget({forgetting::what::addresses, {tag}});
 }
 
 void lmdb_store::forget_domain(std::uint32_t tag) {
-    implementation_->forget({true, tag});
+    implementation_->forget({forgetting::what::domain, {tag}});
+}
+
+void lmdb_store::forget_addresses(tag_set tags) {
+    implementation_->forget({forgetting::what::addresses, std::move(tags)});
 }
 
 bool lmdb_store::flush(std::chrono::milliseconds at_most) {
     return implementation_->flush(at_most);
+}
+
+std::optional<store::page> lmdb_store::list(const std::string& from, std::size_t limit) {
+    return implementation_->list(from, limit);
+}
+
+bool lmdb_store::forget_all() {
+    implementation_->forget({forgetting::what::everything, {}});
+    return true;
+}
+
+std::string lmdb_store::complaint() const {
+    return is_open() ? "" : "the cache on disk cannot be used; the log says why";
 }
 
 bool lmdb_store::is_open() const {

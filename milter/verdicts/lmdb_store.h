@@ -46,9 +46,14 @@ public:
     [[nodiscard]] std::optional<record> find(const digest& key) override;
     void put(const digest& key, const record& r) override;
     void erase(const digest& key) override;
-    void forget_address(std::uint32_t tag) override;
+    void forget_address(std::uint64_t tag) override;
     void forget_domain(std::uint32_t tag) override;
+    void forget_addresses(tag_set tags) override;
     bool flush(std::chrono::milliseconds at_most) override;
+    [[nodiscard]] std::optional<page> list(const std::string& from, std::size_t limit) override;
+    bool forget_all() override;
+    [[nodiscard]] std::size_t records() const override { return size(); }
+    [[nodiscard]] std::string complaint() const override;
 
     [[nodiscard]] bool is_open() const;
     [[nodiscard]] std::size_t size() const;  // records written; 0 while not open

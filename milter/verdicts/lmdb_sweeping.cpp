@@ -4,6 +4,8 @@
 #include "milter/verdicts/record.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 #include <vector>
 
 namespace callforward::milter::verdicts {
@@ -59,6 +61,24 @@ lmdb_file::result erase_oldest(lmdb_file& file, std::string& why) {
         return !head || head->learnt <= last;
     };
     return erase_where(file, is_old, why);
+}
+
+store::page read_page(lmdb_file& file,
+                      std::string from,
+                      std::size_t limit,
+                      const hash_seed& seed,
+                      const std::function<bool(std::string_view)>& skips) {
+    store::page found;
+    const bool more = file.scan(from, limit, [&](std::string_view name, std::string_view bytes) {
+        if (name == about_key || name.size() != digest::size || skips(bytes)) return;
+        std::array<char, digest::size> key{};
+        std::copy(name.begin(), name.end(), key.begin());
+        if (auto r = decode(bytes, digest::of_bytes(key), seed)) {
+            found.records.push_back(std::move(*r));
+        }
+    });
+    if (more) found.next = std::move(from);
+    return found;
 }
 
 }  // namespace callforward::milter::verdicts

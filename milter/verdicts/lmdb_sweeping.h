@@ -1,10 +1,13 @@
 // Erasing many records: what has expired, what is oldest, what is to be forgotten.
 //
+// And reading them, page by page, for who lists what is known.
+//
 // Looks at all records, in steps, so that no page is kept from being used again for long; each step
-// is written by itself. On the store's thread.
+// is written by itself. Erasing: on the store's thread.
 #pragma once
 
 #include "milter/verdicts/lmdb_file.h"
+#include "milter/verdicts/store.h"
 
 #include <chrono>
 #include <functional>
@@ -27,5 +30,13 @@ namespace callforward::milter::verdicts {
 
 // The tenth that was learnt first, about.
 [[nodiscard]] lmdb_file::result erase_oldest(lmdb_file& file, std::string& why);
+
+// From a key on, without what `skips`; decoded, and so checked.
+[[nodiscard]] store::page read_page(
+    lmdb_file& file,
+    std::string from,
+    std::size_t limit,
+    const hash_seed& seed,
+    const std::function<bool(std::string_view record_bytes)>& skips);
 
 }  // namespace callforward::milter::verdicts

@@ -38,14 +38,6 @@ steady_clock::time_point refresh_time(steady_clock::time_point learnt,
     return learnt + (expires - learnt) / 4 * 3;
 }
 
-std::chrono::seconds doubled(std::chrono::seconds life, unsigned times, std::chrono::seconds most) {
-    while (times > 0 && life < most) {
-        life *= 2;
-        --times;
-    }
-    return life;
-}
-
 std::shared_ptr<const std::string> text_of(smtpclient::verdict& v) {
     if (!v.reply || v.outcome() == outcome::deliverable) return nullptr;
     std::string joined;
@@ -59,39 +51,6 @@ std::shared_ptr<const std::string> text_of(smtpclient::verdict& v) {
 }
 
 }  // namespace
-
-std::chrono::seconds lifetime(const smtpclient::verdict& v,
-                              const cache_settings& s,
-                              unsigned repeats) {
-    switch (v.finding.verdict_class) {
-        case verdict_class::deliverable:
-            return v.finding.reason == reason::catch_all ? s.catch_all : s.deliverable;
-        case verdict_class::undeliverable:
-            // A full mailbox is about now.
-            if (v.finding.reason == reason::mailbox_full) return s.undetermined;
-            return std::min(doubled(s.undeliverable, repeats, s.undeliverable_max),
-                            std::max(s.undeliverable, s.undeliverable_max));
-        case verdict_class::unreachable:
-            // Says something about us and this moment only.
-            if (v.finding.reason == reason::overloaded) return std::chrono::seconds{0};
-            return s.undetermined;
-        case verdict_class::deferred:
-        case verdict_class::refused:
-        case verdict_class::insecure:
-            return s.undetermined;
-        case verdict_class::sender_refused:
-        case verdict_class::skipped:
-            return std::chrono::seconds{0};
-    }
-    return std::chrono::seconds{0};
-}
-
-smtpclient::verdict declared_verdict() {
-    smtpclient::verdict v;
-    v.finding = {verdict_class::deliverable, reason::accepted};
-    v.detail = "declared to exist";
-    return v;
-}
 
 shared_verdict known::verdict() const {
     if (!text || !kept->reply) return kept;
@@ -154,15 +113,23 @@ public:
         fresh.learnt = now;
         fresh.expires = now + jittered(life);
         fresh.refresh_at = refresh_time(fresh.learnt, fresh.expires);
+        fresh.checked = now;
         const kept_entry kept{
             fresh.key, fresh.learnt, fresh.expires, fresh.repeats, fresh.declared};
         table_.insert(std::move(fresh));
         return kept;
     }
 
-    void restore(entry&& e) {
+    void restore(entry&& e, bool replace) {
         const std::lock_guard lock(mutex_);
-        if (table_.find(e.key) == nullptr) table_.insert(std::move(e));
+        entry* const old = table_.find(e.key);
+        if (old != nullptr && !replace) return;
+        if (old != nullptr && old->learnt > e.learnt) {
+            old->checked = e.checked;  // ours has not reached the store
+            return;
+        }
+        if (old != nullptr) table_.erase(*old);
+        table_.insert(std::move(e));
     }
 
     // Removes a deliverable: a later probe has come to another answer.
@@ -183,11 +150,23 @@ public:
         return gone.size();
     }
 
-    void show(std::uint32_t address_tag, std::vector<known>& into) {
+    void show(std::uint64_t address_tag, std::vector<known>& into) {
         const std::lock_guard lock(mutex_);
         table_.for_each([&](const entry& e) {
-            if (e.tags.address == address_tag) into.push_back(known_of(e));
+            if (e.address_tag == address_tag) into.push_back(known_of(e));
         });
+    }
+
+    void count_domain(std::uint32_t tag, entry_counts& counts) {
+        const std::lock_guard lock(mutex_);
+        table_.for_each([&](const entry& e) {
+            if (e.domain_tag == tag) ++counts.of(e.verdict->outcome());
+        });
+    }
+
+    [[nodiscard]] std::uint64_t evictions() {
+        const std::lock_guard lock(mutex_);
+        return table_.evictions();
     }
 
     void clear() {
@@ -204,7 +183,7 @@ public:
 
 private:
     static known known_of(const entry& e) {
-        return {e.verdict, e.text, e.learnt, e.expires, false, false, false};
+        return {e.verdict, e.text, e.learnt, e.expires, e.checked, false, false, false};
     }
 
     // A refusal counts once its life is over; one learnt twice at the same time is one. A failed
@@ -301,7 +280,7 @@ std::optional<kept_entry> memory::store(const question_key& key,
     smtpclient::verdict kept = trimmed(v);
     entry e;
     e.key = about_recipient ? key.recipient_only() : key.with_sender();
-    e.tags = key.tags();
+    e.set_tags(key.tags());
     e.text = text_of(kept);
     e.verdict = shared(kept);
     shard& into = shard_of(e.key);
@@ -310,11 +289,12 @@ std::optional<kept_entry> memory::store(const question_key& key,
 
 void memory::restore(const kept_entry& e,
                      const recipient_tags& tags,
-                     const smtpclient::verdict& v) {
+                     const smtpclient::verdict& v,
+                     std::optional<steady_clock::time_point> checked) {
     smtpclient::verdict kept = trimmed(v);
     entry restored;
     restored.key = e.key;
-    restored.tags = tags;
+    restored.set_tags(tags);
     restored.text = text_of(kept);
     restored.verdict = shared(kept);
     restored.learnt = e.learnt;
@@ -322,16 +302,23 @@ void memory::restore(const kept_entry& e,
     restored.refresh_at = refresh_time(e.learnt, e.expires);
     restored.repeats = e.repeats;
     restored.declared = e.declared;
-    shard_of(e.key).restore(std::move(restored));
+    restored.checked = checked.value_or(e.learnt);
+    shard_of(e.key).restore(std::move(restored), checked.has_value());
 }
 
 kept_entry memory::declare(const digest& key,
                            const recipient_tags& tags,
                            steady_clock::time_point now) {
     forget_address(tags.address);
+    return enter_declared(key, tags, now);
+}
+
+kept_entry memory::enter_declared(const digest& key,
+                                  const recipient_tags& tags,
+                                  steady_clock::time_point now) {
     entry e;
     e.key = key;
-    e.tags = tags;
+    e.set_tags(tags);
     e.declared = true;
     e.verdict = shared(declared_verdict());
     return shard_of(key).store(std::move(e), settings(), now).value_or(kept_entry{key, now, now});
@@ -344,18 +331,34 @@ std::size_t memory::forget(Condition condition) {
     return count;
 }
 
-std::size_t memory::forget_address(std::uint32_t tag) {
-    return forget([tag](const entry& e) { return e.tags.address == tag; });
+std::size_t memory::forget_address(std::uint64_t tag) {
+    return forget([tag](const entry& e) { return e.address_tag == tag; });
+}
+
+std::size_t memory::forget_addresses(const tag_set& tags) {
+    return forget([&](const entry& e) { return tags.contains(e.address_tag); });
 }
 
 std::size_t memory::forget_domain(std::uint32_t tag) {
-    return forget([tag](const entry& e) { return e.tags.domain == tag; });
+    return forget([tag](const entry& e) { return e.domain_tag == tag; });
 }
 
-std::vector<known> memory::show(std::uint32_t address_tag) {
+std::vector<known> memory::show(std::uint64_t address_tag) {
     std::vector<known> found;
     for (auto& s : shards_) s->show(address_tag, found);
     return found;
+}
+
+entry_counts memory::count_domain(std::uint32_t tag) {
+    entry_counts counts;
+    for (auto& s : shards_) s->count_domain(tag, counts);
+    return counts;
+}
+
+std::uint64_t memory::evictions() const {
+    std::uint64_t all = 0;
+    for (const auto& s : shards_) all += s->evictions();
+    return all;
 }
 
 void memory::use(const cache_settings& settings) {

@@ -37,6 +37,7 @@ struct known {
     std::shared_ptr<const std::string> text;  // the reply's, where it is not in `kept`
     steady_clock::time_point learnt;
     steady_clock::time_point expires;
+    steady_clock::time_point checked;  // see trust.h
     bool stale = false;  // expired: good if a fresh call-forward finds the next hop unreachable
     bool unreachable = false;  // and stale: it has just been found so, no need to ask
     bool refresh = false;      // good, and this caller is to ask again in the background
@@ -57,6 +58,7 @@ struct entry_counts {  // what has expired and was not looked for since is still
     std::size_t undeliverable = 0;
     std::size_t undetermined = 0;
 
+    [[nodiscard]] std::size_t& of(smtpclient::outcome o);
     bool operator==(const entry_counts&) const = default;
 };
 
@@ -82,21 +84,32 @@ public:
     std::optional<kept_entry> store(const question_key& key,
                                     const smtpclient::verdict& v,
                                     steady_clock::time_point now);
-    // What a store had. Does not replace what is there.
-    void restore(const kept_entry& e, const recipient_tags& tags, const smtpclient::verdict& v);
+    // What a store had, seen there just now. Replaces what is there only when `checked`, and when
+    // that is no younger.
+    void restore(const kept_entry& e,
+                 const recipient_tags& tags,
+                 const smtpclient::verdict& v,
+                 std::optional<steady_clock::time_point> checked = std::nullopt);
     // The address exists, whatever was known before: deliverable under every route and policy,
     // until a next hop says otherwise.
     kept_entry declare(const digest& key, const recipient_tags& tags, steady_clock::time_point now);
+    // The same of one of many, for whom forget_addresses() has been called.
+    kept_entry enter_declared(const digest& key,
+                              const recipient_tags& tags,
+                              steady_clock::time_point now);
     // Return how many entries there were; all shards are looked through.
-    std::size_t forget_address(std::uint32_t tag);
+    std::size_t forget_address(std::uint64_t tag);
+    std::size_t forget_addresses(const tag_set& tags);
     std::size_t forget_domain(std::uint32_t tag);
-    [[nodiscard]] std::vector<known> show(std::uint32_t address_tag);
+    [[nodiscard]] std::vector<known> show(std::uint64_t address_tag);
+    [[nodiscard]] entry_counts count_domain(std::uint32_t tag);
 
     // New lifetimes, for what is stored from now on; the capacities stay those of the start.
     void use(const cache_settings& settings);
     [[nodiscard]] cache_settings settings() const;
     void clear();
     [[nodiscard]] entry_counts size() const;
+    [[nodiscard]] std::uint64_t evictions() const;  // for want of room, since the start
 
 private:
     class shard;

@@ -14,7 +14,7 @@ using smtpclient::verdict_class;
 
 namespace {
 
-constexpr std::size_t head_size = 28;
+constexpr std::size_t head_size = 32;
 constexpr std::size_t checksum_size = 8;
 constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_detail = 1000;
@@ -241,7 +241,7 @@ std::string encode(const record& r, const digest& key, const hash_seed& seed) {
     head.number(r.verdict.outcome() == smtpclient::outcome::deliverable ? 1 : 0, 1);
     head.number(r.repeats, 1);
     head.number(0, 1);
-    head.number(r.tags.address, 4);
+    head.number(r.tags.address, 8);
     head.number(r.tags.domain, 4);
     head.number(bits_of(r.learnt), 8);
     head.number(bits_of(r.expires), 8);
@@ -265,7 +265,7 @@ std::optional<record_head> head_of(std::string_view untrusted) {
     head.deliverable = in.flag();
     static_cast<void>(in.number(1));
     if (in.number(1) != 0) return std::nullopt;
-    head.tags.address = static_cast<std::uint32_t>(in.number(4));
+    head.tags.address = in.number(8);
     head.tags.domain = static_cast<std::uint32_t>(in.number(4));
     head.learnt = time_of(in.number(8));
     head.expires = time_of(in.number(8));

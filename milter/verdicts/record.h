@@ -1,6 +1,6 @@
 // A verdict as bytes: what a store keeps.
 //
-// Format 1, little-endian: version, kind, repeats, 0, tags (4 + 4), learnt and expires (wall clock,
+// Format 2, little-endian: version, kind, repeats, 0, tags (8 + 4), learnt and expires (wall clock,
 // milliseconds since 1970), a checksum keyed with the store's seed over the key and all other
 // bytes, then strings with two bytes of length before each. Classes, reasons and stages are kept by
 // name, so that a release with others reads what it knows and drops the rest. decode() takes any
@@ -32,7 +32,7 @@ struct record {
     std::uint8_t repeats = 0;  // refusals one after another before this one
 };
 
-constexpr std::uint8_t record_version = 1;
+constexpr std::uint8_t record_version = 2;
 
 // What is kept of a verdict: of a deliverable no text and no names, because no client sees them; of
 // others, text and names up to a limit that a reply to a client never reaches.

@@ -10,8 +10,11 @@
 #include "milter/verdicts/record.h"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace callforward::milter::verdicts {
 
@@ -28,10 +31,29 @@ public:
     [[nodiscard]] virtual std::optional<record> find(const digest& key) = 0;
     virtual void put(const digest& key, const record& r) = 0;
     virtual void erase(const digest& key) = 0;
-    virtual void forget_address(std::uint32_t tag) = 0;
+    virtual void forget_address(std::uint64_t tag) = 0;
     virtual void forget_domain(std::uint32_t tag) = 0;
+    virtual void forget_addresses(tag_set tags) {
+        for (const std::uint64_t tag : tags) forget_address(tag);
+    }
     // Waits until all that was queued before is kept, or that long. True when it is.
     virtual bool flush(std::chrono::milliseconds at_most) = 0;
+
+    // For the control socket; a store that cannot do these says so.
+    struct page {
+        std::vector<record> records;
+        std::string next;  // where the next page begins; "": this was the last
+    };
+    // At most about `limit` records from a page's beginning on, "" for the first.
+    [[nodiscard]] virtual std::optional<page> list(const std::string& /*from*/,
+                                                   std::size_t /*limit*/) {
+        return std::nullopt;
+    }
+    // Forgets everything; false when that is not possible.
+    virtual bool forget_all() { return false; }
+    [[nodiscard]] virtual std::size_t records() const { return 0; }
+    // "": usable; else what is the matter.
+    [[nodiscard]] virtual std::string complaint() const { return {}; }
 };
 
 class no_store final : public store {  // [cache] store = "memory"
@@ -40,9 +62,10 @@ public:
     [[nodiscard]] std::optional<record> find(const digest&) override { return std::nullopt; }
     void put(const digest&, const record&) override {}
     void erase(const digest&) override {}
-    void forget_address(std::uint32_t) override {}
+    void forget_address(std::uint64_t) override {}
     void forget_domain(std::uint32_t) override {}
     bool flush(std::chrono::milliseconds) override { return true; }
+    bool forget_all() override { return true; }
 };
 
 }  // namespace callforward::milter::verdicts

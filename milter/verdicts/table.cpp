@@ -71,11 +71,14 @@ void table::use(entry& e) {
 
 void table::make_room(bool deliverable) {
     if (!deliverable) {
-        if (lists_[other].length >= other_capacity_) erase(at(lists_[other].oldest));
+        if (lists_[other].length < other_capacity_) return;
+        ++evictions_;
+        erase(at(lists_[other].oldest));
         return;
     }
     if (this->deliverable() < deliverable_capacity_) return;
     const list& from = lists_[lists_[probation].length > 0 ? probation : protected_from_flood];
+    ++evictions_;
     erase(at(from.oldest));
 }
 

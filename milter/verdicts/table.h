@@ -32,7 +32,9 @@ struct entry {
     steady_clock::time_point learnt;
     steady_clock::time_point expires;
     steady_clock::time_point refresh_at;
-    recipient_tags tags;
+    steady_clock::time_point checked;  // learnt, or seen in a shared store: see trust.h
+    std::uint64_t address_tag = 0;     // recipient_tags, without its padding
+    std::uint32_t domain_tag = 0;
     std::uint8_t repeats = 0;
     bool declared = false;
 
@@ -41,6 +43,10 @@ struct entry {
     std::uint32_t newer = 0;
     std::uint32_t older = 0;
 
+    void set_tags(const recipient_tags& tags) {
+        address_tag = tags.address;
+        domain_tag = tags.domain;
+    }
     [[nodiscard]] bool is_deliverable() const {
         return verdict->outcome() == smtpclient::outcome::deliverable;
     }
@@ -64,6 +70,7 @@ public:
         }
     }
     [[nodiscard]] std::size_t deliverable() const;
+    [[nodiscard]] std::uint64_t evictions() const { return evictions_; }
     [[nodiscard]] std::size_t undeliverable() const { return undeliverable_; }
     [[nodiscard]] std::size_t others() const { return lists_[other].length; }
 
@@ -96,6 +103,7 @@ private:
     std::uint32_t used_numbers_ = 0;
     std::size_t count_ = 0;
     std::size_t undeliverable_ = 0;
+    std::uint64_t evictions_ = 0;
 };
 
 }  // namespace callforward::milter::verdicts

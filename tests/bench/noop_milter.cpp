@@ -1,9 +1,10 @@
-// bench-noop-milter SOCKET [MS]: the least that a RCPT-only filter of libmilter can cost.
+// bench-noop-milter SOCKET [MS [US]]: the least that a RCPT-only filter of libmilter can cost.
 //
 // Negotiates like callforward's door (the same steps switched off, the same macros asked for,
 // MAIL without reply) and answers every RCPT with CONTINUE. What callforward costs beyond this is
 // callforward's. With MS it sleeps so long in each RCPT: what libmilter makes of a filter that has
-// to wait for somebody, and so the most that callforward can reach on a cold recipient.
+// to wait for somebody, and so the most that callforward can reach on a cold recipient. With US it
+// uses the processor for so many microseconds: what a filter that does anything at all costs.
 #include <libmilter/mfapi.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 namespace {
 
 std::chrono::milliseconds wait{0};
+std::chrono::microseconds work{0};
 
 sfsistat negotiate(SMFICTX* ctx,
                    unsigned long offered_actions,
@@ -49,17 +51,23 @@ sfsistat mail(SMFICTX* /*ctx*/, char** /*arguments*/) {
 
 sfsistat rcpt(SMFICTX* /*ctx*/, char** /*arguments*/) {
     if (wait.count() > 0) std::this_thread::sleep_for(wait);
+    if (work.count() > 0) {
+        const auto end = std::chrono::steady_clock::now() + work;
+        while (std::chrono::steady_clock::now() < end) {
+        }
+    }
     return SMFIS_CONTINUE;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 2 && argc != 3) {
-        std::fputs("usage: bench-noop-milter SOCKET [MS]\n", stderr);
+    if (argc < 2 || argc > 4) {
+        std::fputs("usage: bench-noop-milter SOCKET [MS [US]]\n", stderr);
         return 64;
     }
-    if (argc == 3) wait = std::chrono::milliseconds(std::atoi(argv[2]));
+    if (argc > 2) wait = std::chrono::milliseconds(std::atoi(argv[2]));
+    if (argc > 3) work = std::chrono::microseconds(std::atoi(argv[3]));
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;

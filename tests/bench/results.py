@@ -71,6 +71,10 @@ class Targets:
         return found
 
     def add(self, title, unit, measured, least=None, most=None):
+        if least is None and most is None:  # what a target is to be read beside
+            if measured is not None:
+                self.lines.append(f"| {title} | | {number(measured)}{unit} | to compare with |")
+            return
         bound = f"at least {least:g}" if least is not None else f"at most {most:g}"
         if least is not None and least == most:
             bound = f"exactly {least:g}"
@@ -90,9 +94,13 @@ class Targets:
         rate, p99 = ("groups", "all", "rate"), ("groups", "all", "p99_ms")
         e, f = ("W1", "e"), ("W1", "f")
         self.ratio("Hot, milter protocol: rate against no-op", e + rate, f + rate, least=0.9)
+        self.ratio("The same, of a no-op milter that works for 2 microseconds", ("W1", "fs") + rate,
+                   f + rate)
         self.ratio("Hot, milter protocol: p99 against no-op", e + p99, f + p99, most=1.5)
         self.ratio("Hot, milter protocol: CPU against no-op", e + ("cpu_per_1000",),
                    f + ("cpu_per_1000",), most=1.3)
+        self.ratio("The same, of a no-op milter that works for 2 microseconds",
+                   ("W1", "fs", "cpu_per_1000"), f + ("cpu_per_1000",))
         self.ratio("Hot, Postfix: rate against no-op (no measurable difference)",
                    ("W1", "a") + rate, ("W1", "c") + rate, least=0.97)
         cold = ("W2d20", "e")
@@ -106,8 +114,16 @@ class Targets:
                  self.value(*cold, "cpu_per_1000"), most=0.10)
         self.ratio("Cold 20 ms, 500 clients against 50", ("W8d20", "e") + rate, cold + rate,
                    least=8)
+        self.ratio("The same, of a no-op milter that waits a round trip", ("W8d20", "fw") + rate,
+                   ("W2d20", "fw") + rate)
+        self.add("Cold 20 ms, a no-op milter that waits: CPU s per 1000", "",
+                 self.value("W2d20", "fw", "cpu_per_1000"))
+        self.add("Cold 0 ms, milter protocol, a core that is never idle: CPU s per 1000", "",
+                 self.value("W2d0", "e", "cpu_per_1000"))
         self.ratio("Cold 20 ms, Postfix: rate against no-op", ("W2d20", "a") + rate,
                    ("W2d20", "c") + rate, least=0.8)
+        self.ratio("The same, of a no-op milter that waits a round trip", ("W2d20", "cw") + rate,
+                   ("W2d20", "c") + rate)
         self.ratio("Cold 0 ms, Postfix: rate against no-op", ("W2d0", "a") + rate,
                    ("W2d0", "c") + rate, least=0.9)
         self.ratio("Cold 20 ms, Postfix: rate against Postfix's verification",
@@ -124,10 +140,18 @@ class Targets:
             self.ratio(f"Dictionary attack, {where}: others' p99 with and without",
                        attack + ("groups", "others", "p99_ms"),
                        ("W3quiet", letter, "groups", "others", "p99_ms"), most=1.2)
+            if letter == "a":
+                self.ratio("The same, Postfix with the no-op milter",
+                           ("W3", "c", "groups", "others", "p99_ms"),
+                           ("W3quiet", "c", "groups", "others", "p99_ms"))
             dead = ("W5", letter, "groups")
             self.ratio(f"A dead next hop, {where}: the others' p99 with and without",
                        dead + ("healthy", "p99_ms"),
                        ("W5quiet", letter, "groups", "healthy", "p99_ms"), most=1.2)
+            if letter == "a":
+                self.ratio("The same, Postfix with the no-op milter",
+                           ("W5", "c", "groups", "healthy", "p99_ms"),
+                           ("W5quiet", "c", "groups", "healthy", "p99_ms"))
             self.add(f"A dead next hop, {where}: longest answer (answer_within)", " ms",
                      self.value(*dead, "dead", "max_ms"), most=12100)
             self.add(f"A dead next hop, {where}: p50 (at once after the first failures)", " ms",
@@ -173,10 +197,10 @@ def markdown(cells, fill, about, raw_runs):
         text.append("\nVerdicts/s of the single runs: " + "; ".join(spread) + "\n")
     if fill:
         text.append("## W9: many recipients known, and a restart\n")
-        text.append("| recipients | store | learnt/s | resident MiB | peak MiB | bytes a recipient | "
-                    "ready after restart, s | asked again, of 1000 |\n|---|---|---|---|---|---|---|---|")
+        text.append("| recipients | store | learnt/s | own MiB | mapped of files, MiB | peak of both | bytes a recipient | "
+                    "ready after restart, s | asked again, of 1000 |\n|---|---|---|---|---|---|---|---|---|")
         text.append(f"| {fill['recipients']:,} | {fill['store']} | {number(fill['rate'])} | {fill['resident']:.1f} | "
-                    f"{fill['peak']:.1f} | {fill['grown'] * 1048576 / fill['recipients']:.0f} | "
+                    f"{fill['mapped']:.1f} | {fill['peak']:.1f} | {fill['grown'] * 1048576 / fill['recipients']:.0f} | "
                     f"{fill['restart']:.2f} | {fill['probes_after_restart']} |\n")
     return "\n".join(text), lines, targets.missed
 
@@ -199,8 +223,9 @@ plot {series}
 """
 
 
-COLOURS = {"a": "#1b6ca8", "b": "#c0392b", "b1": "#e59866", "c": "#7f8c8d", "d": "#d5d8dc",
-           "e": "#27ae60", "f": "#34495e", "fw": "#a569bd", "raw": "#f4d03f"}
+COLOURS = {"a": "#1b6ca8", "b": "#c0392b", "b1": "#e59866", "c": "#7f8c8d", "cw": "#af7ac5",
+           "d": "#d5d8dc", "e": "#27ae60", "f": "#34495e", "fs": "#85929e", "fw": "#a569bd",
+           "raw": "#f4d03f"}
 
 
 def plot(cells, folder, name, title, axis, field):

@@ -16,6 +16,7 @@ from harness.postfix import Postfix
 from harness.sandbox import free_port, wait_until
 
 SYSTEM_CPU, LOAD_CPU = 0, 1
+UNDER_POSTFIX = ("a", "b", "b1", "c", "cw", "d")
 DOMAINS = 250
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -170,7 +171,10 @@ class Process:
         return _kib(_read(f"/proc/{self.pid}/status"), "VmHWM") / 1024
 
     def resident(self):
-        return _kib(_read(f"/proc/{self.pid}/status"), "VmRSS") / 1024
+        """Its own memory, and what it has mapped of files: the system's cache, dropped at need."""
+        status = _read(f"/proc/{self.pid}/status")
+        own = _kib(status, "RssAnon") + _kib(status, "RssShmem")
+        return own / 1024, _kib(status, "RssFile") / 1024
 
     def stop(self):
         if self._process.poll() is None:
@@ -191,7 +195,7 @@ class Bench:
         self.box, self.daemon, self.programs, self.overrides = box, daemon, programs, overrides
         self.port, self.profile, self.urgent = free_port(), profile, urgent
         self.certificate = None
-        self.milters = {name: f"unix:{box.path(name + '.sock')}" for name in ("a", "c")}
+        self.milters = {name: f"unix:{box.path(name + '.sock')}" for name in ("a", "c", "cw")}
         self.ports, self._master, self.postfix = {}, 0, None
         if wants_postfix:
             self._start_postfix()
@@ -205,7 +209,7 @@ class Bench:
             address = f"127.0.{3 + number // 250}.{1 + number % 250}"
             postfix.route(f"d{number}.bench.test", address, self.port)
         postfix.more = POSTFIX
-        for name in ("a", "c"):
+        for name in ("a", "c", "cw"):
             self.ports[name] = postfix.listen(name, self.milters[name])
         self.ports["d"] = postfix.listen("d")
         self.ports["b"], self.ports["b1"] = free_port(), free_port()
@@ -287,6 +291,11 @@ class BenchPostfix(Postfix):
         super()._write(name, text)
 
 
+# The milters that do nothing: whether they wait a round trip, and for how many microseconds they
+# use the processor.
+NOOP = {"c": (False, 0), "cw": (True, 0), "f": (False, 0), "fs": (False, 2), "fw": (True, 0)}
+
+
 class System:
     """One letter of the table."""
 
@@ -304,9 +313,11 @@ class System:
         bench = self.bench
         if self.letter in ("a", "e"):
             self.process = bench.start_daemon(bench.milters["a"], self.store)
-        elif self.letter in ("c", "f", "fw"):
-            command = [bench.program("bench-noop-milter"), bench.milters["c"]]
-            command += [str(self._delay)] if self.letter == "fw" else []
+        elif self.letter in NOOP:
+            socket = bench.milters["cw" if self.letter == "cw" else "c"]
+            waits, works = NOOP[self.letter]
+            command = [bench.program("bench-noop-milter"), socket,
+                       str(self._delay if waits else 0), str(works)]
             self.process = Process(bench.box, "noop", command, SYSTEM_CPU)
 
     def stop(self):
@@ -316,16 +327,16 @@ class System:
             self.process.stop()
 
     def load(self):
-        if self.letter in ("e", "f", "fw"):
-            socket = self.bench.milters["a" if self.letter == "e" else "c"]
-            return ["--milter", socket, "--next-hop-port", str(self.bench.port)]
+        if self.letter in UNDER_POSTFIX:
+            return ["--smtp", f"127.0.0.1:{self.bench.ports[self.letter]}"]
         if self.letter.startswith("raw"):
             return ["--smtp", f"127.0.3.1:{self.bench.port}"]
-        return ["--smtp", f"127.0.0.1:{self.bench.ports[self.letter]}"]
+        socket = self.bench.milters["a" if self.letter == "e" else "c"]
+        return ["--milter", socket, "--next-hop-port", str(self.bench.port)]
 
     def cpu(self):
         own = self.process.cpu() if self.process else 0.0
-        return own + (self.bench.postfix_cpu() if self.letter in ("a", "b", "b1", "c", "d") else 0)
+        return own + (self.bench.postfix_cpu() if self.letter in UNDER_POSTFIX else 0.0)
 
     def memory(self):
         if self.process:

@@ -118,3 +118,14 @@ TEST_CASE("what is no network is refused") {
         CHECK_FALSE(network::parse(wrong));
     }
 }
+
+TEST_CASE("a list of networks holds the addresses of its IPv4 networks behind NAT64, too") {
+    const std::vector<network> networks{*network::parse("127.0.0.0/8"),
+                                        *network::parse("2001:db8::/32")};
+    CHECK(contains(networks, *ip_address::parse("64:ff9b::127.0.0.1")));
+    CHECK(contains(networks, *ip_address::parse("64:ff9b::7fff:ffff")));
+    CHECK_FALSE(contains(networks, *ip_address::parse("64:ff9b::192.0.2.1")));
+    CHECK_FALSE(contains(networks, *ip_address::parse("64:ff9b:1::127.0.0.1")));
+    CHECK_FALSE(contains(networks, *ip_address::parse("64:ff9b:0:0:0:1:7f00:1")));
+    CHECK_FALSE(contains({}, *ip_address::parse("64:ff9b::127.0.0.1")));
+}

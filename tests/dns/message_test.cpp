@@ -375,3 +375,40 @@ TEST_CASE("a message cut anywhere, or with any byte changed, is survived") {
             CHECK((r.answer.status == status::found || r.answer.records.empty()));
         }
 }
+
+TEST_CASE("TLSA records are read as they are, also those that nobody can use") {
+    dns_writer w;
+    w.header(ok | authentic, 3).question("_25._tcp.mx.test", dns_tlsa);
+    w.record("_25._tcp.mx.test", dns_tlsa, 300, std::vector<std::uint8_t>{3, 1, 1, 0xab, 0xcd});
+    w.record("_25._tcp.mx.test", dns_tlsa, 300, std::vector<std::uint8_t>{3, 1, 1, 0xab, 0xcd});
+    w.record("_25._tcp.mx.test", dns_tlsa, 300, std::vector<std::uint8_t>{255, 9, 0});
+    const auto r = read_tlsa(w.bytes(), *domain::parse("_25._tcp.mx.test"));
+    CHECK(r.answer.status == status::found);
+    CHECK(r.answer.secure);
+    REQUIRE(r.answer.records.size() == 2);
+    CHECK(r.answer.records[0] == tlsa{3, 1, 1, {0xab, 0xcd}});
+    CHECK(r.answer.records[1] == tlsa{255, 9, 0, {}});
+}
+
+TEST_CASE("a TLSA record that is too short makes the message worthless") {
+    dns_writer w;
+    w.header(ok | authentic, 1).question("_25._tcp.mx.test", dns_tlsa);
+    w.record("_25._tcp.mx.test", dns_tlsa, 300, std::vector<std::uint8_t>{3, 1});
+    const auto r = read_tlsa(w.bytes(), *domain::parse("_25._tcp.mx.test"));
+    CHECK(r.answer.status == status::unavailable);
+    CHECK(r.answer.why == "malformed TLSA record");
+}
+
+TEST_CASE("the strings of a TXT record are joined, and one that runs over its end is malformed") {
+    const auto read_text = [](std::vector<std::uint8_t> rdata) {
+        dns_writer w;
+        w.header(ok, 1).question("example.test", dns_txt);
+        w.record("example.test", dns_txt, 300, rdata);
+        return read_texts(w.bytes(), asked).answer;
+    };
+    const auto good = read_text({2, 'a', 'b', 0, 1, ' '});
+    REQUIRE(good.records.size() == 1);
+    CHECK(good.records[0] == "ab ");
+    CHECK(read_text({}).records == std::vector<std::string>{""});
+    CHECK(read_text({3, 'a', 'b'}).why == "malformed TXT record");
+}

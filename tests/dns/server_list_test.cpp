@@ -30,3 +30,12 @@ TEST_CASE("what is not understood is refused, with advice") {
                              std::runtime_error);
     }
 }
+
+TEST_CASE("servers are on the loopback only when all of them are") {
+    const auto local = [](const std::vector<std::string>& servers) {
+        return callforward::dns::all_on_loopback(server_list(servers));
+    };
+    CHECK(local({"127.0.0.1", "127.9.9.9:5353", "::1", "[::1]:5353", "::ffff:127.0.0.1"}));
+    CHECK_FALSE(local({"127.0.0.1", "192.0.2.1"}));
+    CHECK_FALSE(local({"[2001:db8::1]:53"}));
+}

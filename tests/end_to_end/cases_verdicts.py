@@ -119,7 +119,7 @@ class VerdictCases:
             recipient = f"{name}@main.test"
             first, second = self.ask(recipient), self.ask(recipient)
             self.assertEqual((first.code, second.code), (expected, expected))
-            self.assertEqual(first.text, second.text)
+            self.assertEqual(first.words, second.words)
             self.assertEqual(self.daemon.verdict(recipient, 2)["source"], "cache")
             self.assertEqual(self.main_hop.asked(recipient), 1)
 

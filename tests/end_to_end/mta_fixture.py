@@ -12,7 +12,8 @@ from harness.daemon import Daemon
 from harness.dns_server import DnsServer
 from harness.next_hop import NextHop
 from harness.postfix import Postfix
-from harness.sandbox import Sandbox, smtp_port
+from harness.sandbox import smtp_port
+from harness.shared_sandbox import SharedSandbox
 from harness.smtp_client import SmtpClient
 
 CLIENT = "127.0.1.1"
@@ -46,24 +47,11 @@ sender = "null"
 """
 
 
-class MtaFixture:
+class MtaFixture(SharedSandbox):
     """Mixed into unittest.TestCase; the test class gives make_mta(sandbox)."""
 
     @classmethod
-    def setUpClass(cls):
-        cls.box = Sandbox()
-        try:
-            cls._start()
-        except BaseException:
-            cls.box.stop()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.box.stop()
-
-    @classmethod
-    def _start(cls):
+    def fill(cls):
         cls.dns = cls.box.add(DnsServer())
         cls.hops, certificate = {}, make_certificate(cls.box)
         for number, name in enumerate(HOPS, 1):
@@ -143,7 +131,7 @@ class MtaFixture:
         for hop in self.hops.values():
             self.assertEqual(hop.asked(recipient), 0, hop.commands)
 
-    def ask_until(self, recipient, code, service, seconds=10):
+    def ask_until(self, recipient, code, service, seconds=60):
         """Asks again until the code comes: the client's own retry."""
         deadline = time.monotonic() + seconds
         while (reply := self.ask(recipient, service=service)).code != code:

@@ -8,7 +8,8 @@ import unittest
 from harness.daemon import Daemon
 from harness.next_hop import Held, NextHop
 from harness.postfix import Postfix
-from harness.sandbox import Sandbox, free_port, wait_until
+from harness.sandbox import free_port, wait_until
+from harness.shared_sandbox import SharedSandbox
 from harness.smtp_client import SmtpClient
 
 SECTIONS = """\
@@ -19,27 +20,18 @@ exempt_clients = []
 DOMAINS = ["one.test", "two.test"]
 
 
-class Lifecycle(unittest.TestCase):
+class Lifecycle(SharedSandbox, unittest.TestCase):
     @classmethod
-    def setUpClass(cls):
-        cls.box = Sandbox()
-        try:
-            cls.hop = cls.box.add(NextHop("127.0.3.1"))
-            cls.mta = Postfix(cls.box)
-            for domain in DOMAINS:
-                cls.mta.route(domain, cls.hop.address, cls.hop.port)
-            cls.unix_socket = f"unix:{cls.box.path('lifecycle.sock')}"
-            cls.inet_port = free_port()
-            cls.mta.listen("unix", cls.unix_socket)
-            cls.mta.listen("inet", f"inet:127.0.0.1:{cls.inet_port}")
-            cls.mta.start()
-        except BaseException:
-            cls.box.stop()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.box.stop()
+    def fill(cls):
+        cls.hop = cls.box.add(NextHop("127.0.3.1"))
+        cls.mta = Postfix(cls.box)
+        for domain in DOMAINS:
+            cls.mta.route(domain, cls.hop.address, cls.hop.port)
+        cls.unix_socket = f"unix:{cls.box.path('lifecycle.sock')}"
+        cls.inet_port = free_port()
+        cls.mta.listen("unix", cls.unix_socket)
+        cls.mta.listen("inet", f"inet:127.0.0.1:{cls.inet_port}")
+        cls.mta.start()
 
     def setUp(self):
         self.list("one.test")

@@ -7,7 +7,8 @@ from harness.daemon import Daemon
 from harness.dns_server import DnsServer
 from harness.next_hop import STALL, NextHop, by_local_part
 from harness.postfix import Postfix
-from harness.sandbox import Sandbox, smtp_port, wait_until
+from harness.sandbox import smtp_port, wait_until
+from harness.shared_sandbox import SharedSandbox
 from harness.smtp_client import SmtpClient
 
 DOMAINS = ["harvested", "outage", "canary", "watched", "lenient", "slow", "quick"]
@@ -64,22 +65,9 @@ target = "stderr"
 """
 
 
-class Limits(unittest.TestCase):
+class Limits(SharedSandbox, unittest.TestCase):
     @classmethod
-    def setUpClass(cls):
-        cls.box = Sandbox()
-        try:
-            cls._start()
-        except BaseException:
-            cls.box.stop()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.box.stop()
-
-    @classmethod
-    def _start(cls):
+    def fill(cls):
         cls.dns = cls.box.add(DnsServer())
         cls.hop = cls.box.add(NextHop("127.0.3.1", smtp_port("127.0.3.1")))
         cls.mta = Postfix(cls.box)

@@ -27,6 +27,8 @@ class UnderPostfix(MtaFixture, VerdictCases, MxCases, HostileHopCases, unittest.
 
     def test_what_postfix_refuses_itself_never_reaches_a_next_hop(self):
         self.assertEqual(self.ask("known@foreign.test").code, 554)
+        self.ask("known.after.foreign@main.test")
+        self.daemon.verdict("known.after.foreign@main.test")  # the queue is in order: a line of the first would be here
         self.assertEqual(self.daemon.verdicts("known@foreign.test"), [])
 
     def test_one_mta_service_is_not_harmed_by_the_milters_replies(self):

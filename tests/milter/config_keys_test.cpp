@@ -1,9 +1,11 @@
 // Every key of the configuration: its default, another value that is taken, and ones that are not.
 #include "milter/config.h"
-#include "milter/config_pending.h"
+#include "smtpclient/certificate.h"
+#include "tests/milter/scratch_folder.h"
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -21,6 +23,7 @@ struct key_row {
     std::vector<std::string> wrong;  // refused, at the place of the value
 };
 
+const std::string too_long = '"' + std::string(256, 'x') + '"';
 const std::string long_path = "\"unix:/" + std::string(107, 'x') + '"';
 
 const std::vector<key_row> rows{
@@ -127,11 +130,34 @@ const std::vector<key_row> rows{
      R"("Probe@Example.com")",
      {"\"\"", "\"nobody\"", "\"a@b@\"", "1", "\"a@b.example> X\""}},
     {"policy",
+     "sender_fallback",
+     R"("")",
+     R"("<>")",
+     R"("null")",
+     {"\"nobody\"", "\"original\"", "false", "[]"}},
+    {"policy",
+     "sender_fallback",
+     R"("")",
+     R"("Probe@Example.com")",
+     R"("Probe@Example.com")",
+     {"\"a@b@\"", "\"a@b.example\\r\\nDATA\""}},
+    {"policy",
      "helo",
      R"("")",
      R"("Mx.Example.com")",
      R"("mx.example.com")",
      {"\"a b\"", "\"192.0.2.1\"", "5", "\"a\\r\\nQUIT\""}},
+    {"policy",
+     "source_address",
+     "[]",
+     R"(["192.0.2.1", "2001:DB8::1"])",
+     R"(["192.0.2.1", "2001:db8::1"])",
+     {"\"192.0.2.1\"",
+      "[\"192.0.2.1\", \"::ffff:192.0.2.2\"]",
+      "[\"::1\", \"::2\"]",
+      "[\"192.0.2.0/24\"]",
+      "[\"a.example\"]",
+      "[1]"}},
     {"policy",
      "timeout",
      R"("60s")",
@@ -142,7 +168,28 @@ const std::vector<key_row> rows{
     {"policy", "reply_timeout", R"("30s")", R"("2m")", R"("2m")", {"true", "\"\""}},
     {"policy", "tls", R"("may")", R"("encrypt")", R"("encrypt")", {"\"yes\"", "true"}},
     {"policy", "tls_min", R"("1.2")", R"("1.0")", R"("1.0")", {"1.2", "\"1.4\"", "\"TLSv1.2\""}},
-    {"policy", "probe_until", R"("rcpt")", "", "", {"\"mail\"", "1"}},
+    {"policy",
+     "tls_match",
+     "[]",
+     R"(["hostname", "dot-nexthop", "MX.Example.com", ".example.com"])",
+     R"(["hostname", "dot-nexthop", "mx.example.com", ".example.com"])",
+     {"\"hostname\"", "[\"hostnam\"]", "[\"*.example.com\"]", "[\"\"]", "[1]"}},
+    {"policy",
+     "tls_fingerprints",
+     "[]",
+     "[\"" + std::string(64, 'a') + "\"]",
+     "[\"" + callforward::smtpclient::with_colons(std::string(64, 'a')) + "\"]",
+     {"\"aa\"", "[\"aa\"]", "[\"" + std::string(64, 'g') + "\"]", "[1]"}},
+    // What a file must be is tested in config_tls_test.cpp.
+    {"policy", "tls_ca_file", R"("")", "", "", {"\"/no/such/file\"", "1"}},
+    {"policy", "tls_cert_file", R"("")", "", "", {"\"/no/such/file\"", "true"}},
+    {"policy", "tls_key_file", R"("")", "", "", {"\"/no/such/file\"", "[]"}},
+    {"policy", "tls_mta_sts", "false", "true", "true", {"\"true\"", "1"}},
+    {"policy", "xclient", "false", "true", "true", {"\"true\"", "1"}},
+    {"policy", "proxy_protocol", "false", "true", "true", {"\"v2\"", "2", "[]"}},
+    {"policy", "auth_username", R"("")", "", "", {"5", "\"carol\"", too_long}},
+    {"policy", "auth_password_file", R"("")", "", "", {"true", "\"/no/such/file\"", "\"/etc\""}},
+    {"policy", "probe_until", R"("rcpt")", R"("data")", R"("data")", {"\"mail\"", "1", "\"DATA\""}},
     {"policy", "catch_all_probe", "false", "true", "true", {"1", "\"true\""}},
     {"policy", "on_undeliverable", R"("reject")", R"("tempfail")", R"("tempfail")", {"\"no\""}},
     {"policy", "on_sender_refused", R"("reject")", R"("accept")", R"("accept")", {"\"defer\""}},
@@ -151,6 +198,7 @@ const std::vector<key_row> rows{
     {"policy", "on_unreachable", R"("tempfail")", R"("accept")", R"("accept")", {"false"}},
     {"policy", "on_insecure", R"("tempfail")", R"("reject")", R"("reject")", {"\"Reject\""}},
     {"policy", "reply_text", R"("upstream")", R"("neutral")", R"("neutral")", {"\"none\""}},
+    {"policy", "script", R"("")", "", "", {"5", "\"/nonexistent/policy.lua\""}},
     {"routing",
      "my_names",
      "[]",
@@ -201,12 +249,17 @@ const std::vector<key_row> rows{
      R"(["127.0.0.1:53", "[::1]:5353", "[::1]:53"])",
      {"[\"a.example\"]", "[\"127.0.0.1:0\"]", "[\"127.0.0.1:\"]", "\"127.0.0.1\"", "[\"[::1\"]"}},
     {"dns", "timeout", R"("5s")", R"("200ms")", R"("200ms")", {"5", "\"5sec\""}},
+    {"dns", "trust_ad", R"("auto")", "true", "true", {"\"true\"", "1", "\"Auto\""}},
     {"cache",
      "store",
      R"("lmdb:/var/lib/callforward")",
      R"("lmdb:/srv/cache//")",
      R"("lmdb:/srv/cache")",
      {"\"disk\"", "\"\"", "1", "\"lmdb:\"", "\"lmdb:relative\"", "\"lmdb\""}},
+    {"cache", "store_user", R"("")", R"("edge")", R"("edge")", {"\"a b\"", "1"}},
+    {"cache", "store_password_file", R"("")", "", "", {"1", "\"relative\"", "\"/nowhere/at/all\""}},
+    {"cache", "store_timeout", R"("50ms")", R"("2s")", R"("2s")", {"50", "\"0s\"", "\"11s\""}},
+    {"cache", "store_trust", R"("60s")", R"("0s")", R"("0s")", {"60", "\"-1s\""}},
     {"cache", "stale", R"("7d")", R"("0s")", R"("0s")", {"\"7 d\""}},
     {"cache", "undeliverable_max", R"("2h")", R"("30m")", R"("30m")", {"30"}},
     {"cache", "catch_all", R"("24h")", R"("3h")", R"("3h")", {"true"}},
@@ -216,6 +269,8 @@ const std::vector<key_row> rows{
     {"cache", "capacity", "1000000", "0", "0", {"-1", "1000000001", "\"1\"", "1.0"}},
     {"cache", "undeliverable_capacity", "250000", "5", "5", {"-5"}},
     {"limits", "connections_per_host", "20", "5", "5", {"-1", "10001", "\"5\"", "5.0"}},
+    {"limits", "connections", "1000", "50", "50", {"-1", "100001", "\"1000\"", "1.5"}},
+    {"limits", "fleet_connections_per_host", "0", "40", "40", {"-1", "100001", "\"4\""}},
     {"limits", "idle_session", R"("10s")", R"("0s")", R"("0s")", {"10", "\"25h\"", "\"-1s\""}},
     {"limits", "recipients_per_session", "100", "0", "0", {"-1", "1000001", "true"}},
     {"limits", "recipients_refused_per_session", "8", "1", "1", {"-8", "1000001", "[]"}},
@@ -233,12 +288,30 @@ const std::vector<key_row> rows{
      {"\"boss@b.example\"", "[\"boss\"]", "[\"boss@[192.0.2.1]\"]", "[\"\"]", "[1]"}},
     {"interlock", "flip_limit", "20", "0", "0", {"-1", "1001", "\"20\""}},
     {"interlock", "flip_window", R"("5m")", R"("1m")", R"("60s")", {"300", "\"25h\""}},
+    {"control",
+     "socket",
+     R"("/run/callforward/control.sock")",
+     R"("")",
+     R"("")",
+     {"1", "\"relative\"", "\"/" + std::string(107, 'x') + '"'}},
+    {"metrics",
+     "listen",
+     R"("")",
+     R"("[::1]:9589")",
+     R"("[::1]:9589")",
+     {"9589",
+      "\"9589\"",
+      "\"localhost:9589\"",
+      "\"127.0.0.1\"",
+      "\"127.0.0.1:65536\"",
+      "\"::1:9589\""}},
+    {"metrics", "show_addresses", "false", "true", "true", {"\"yes\"", "1"}},
     {"log", "target", R"("auto")", R"("stderr")", R"("stderr")", {"\"file\""}},
     {"log", "format", R"("logfmt")", R"("json")", R"("json")", {"\"JSON\""}},
     {"log", "level", R"("info")", R"("debug")", R"("debug")", {"7"}},
 };
 
-// Of [interface section 2]; what this release acts on is above, the rest in config_pending.cpp.
+// Of [interface section 2].
 const std::map<std::string, std::set<std::string>> all_keys{
     {"milter", {"socket", "socket_mode", "socket_group", "user", "answer_within"}},
     {"scope",
@@ -250,6 +323,7 @@ const std::map<std::string, std::set<std::string>> all_keys{
       "sender",
       "sender_fallback",
       "helo",
+      "source_address",
       "timeout",
       "connect_timeout",
       "reply_timeout",
@@ -260,7 +334,9 @@ const std::map<std::string, std::set<std::string>> all_keys{
       "tls_cert_file",
       "tls_key_file",
       "tls_min",
+      "tls_mta_sts",
       "xclient",
+      "proxy_protocol",
       "auth_username",
       "auth_password_file",
       "probe_until",
@@ -271,10 +347,11 @@ const std::map<std::string, std::set<std::string>> all_keys{
       "on_refused",
       "on_unreachable",
       "on_insecure",
-      "reply_text"}},
+      "reply_text",
+      "script"}},
     {"routing",
      {"my_names", "my_addresses", "deny", "mailers", "virtual_aliases", "queue_directory"}},
-    {"dns", {"servers", "timeout"}},
+    {"dns", {"servers", "timeout", "trust_ad"}},
     {"cache",
      {"store",
       "store_user",
@@ -291,6 +368,8 @@ const std::map<std::string, std::set<std::string>> all_keys{
       "undeliverable_capacity"}},
     {"limits",
      {"connections_per_host",
+      "connections",
+      "fleet_connections_per_host",
       "idle_session",
       "recipients_per_session",
       "recipients_refused_per_session",
@@ -302,7 +381,7 @@ const std::map<std::string, std::set<std::string>> all_keys{
       "shards"}},
     {"interlock", {"canaries", "flip_limit", "flip_window"}},
     {"control", {"socket"}},
-    {"metrics", {"listen"}},
+    {"metrics", {"listen", "show_addresses"}},
     {"log", {"target", "format", "level"}},
 };
 
@@ -323,29 +402,11 @@ std::string shown(const std::string& text) {
     return to_toml(parse_settings(text, "f"));
 }
 
-std::string default_of(const pending_key& k) {
-    switch (k.type) {
-        case pending_type::text:
-        case pending_type::duration:
-            return '"' + std::string(k.default_value) + '"';
-        case pending_type::flag:
-        case pending_type::integer:
-            return std::string(k.default_value);
-        case pending_type::list:
-            return "[]";
-    }
-    return {};
-}
-
 }  // namespace
 
-TEST_CASE("the keys of the contract are exactly those that are read or not yet available") {
+TEST_CASE("the keys of the contract are exactly those that are read") {
     std::map<std::string, std::set<std::string>> known;
     for (const key_row& r : rows) known[r.section].insert(r.key);
-    for (const pending_key& k : pending_keys()) {
-        const bool is_new = known[std::string(k.section)].insert(std::string(k.key)).second;
-        CHECK_MESSAGE(is_new, k.key, " is both");
-    }
     CHECK(known == all_keys);
 }
 
@@ -374,7 +435,6 @@ TEST_CASE("every key refuses a wrong type and a value out of range, at its place
             const std::string error = error_of(document(r.section, r.key, wrong));
             CHECK(error.starts_with("f:2:"));
             CHECK(error.find('"' + r.key + "\" in [" + r.section + ']') != std::string::npos);
-            CHECK(error.find(not_yet) == std::string::npos);
         }
     }
 }
@@ -390,47 +450,52 @@ TEST_CASE("every key of [policy] may stand in a domain's table") {
     }
 }
 
-TEST_CASE("a key of a later release is accepted at its default and refused otherwise") {
-    for (const pending_key& k : pending_keys()) {
-        CAPTURE(k.key);
-        const std::string section(k.section);
-        const std::string key(k.key);
-        CHECK(error_of(document(section, key, default_of(k))) == "no error");
-        std::string other = "\"/other\"";
-        std::string wrong = "5";
-        if (k.type == pending_type::flag) other = "true";
-        if (k.type == pending_type::integer) other = "3", wrong = "\"3\"";
-        if (k.type == pending_type::duration) other = "\"3s\"";
-        if (k.type == pending_type::list) other = "[\"a@b.example\"]";
-        const std::string error = error_of(document(section, key, other));
-        CHECK(error.starts_with("f:2:"));
-        CHECK(error.find(not_yet) != std::string::npos);
-        const std::string type_error = error_of(document(section, key, wrong));
-        CHECK(type_error.starts_with("f:2:"));
-        CHECK(type_error.find(not_yet) == std::string::npos);
-    }
+TEST_CASE("equal durations are equal, however they are written") {
     CHECK(error_of("[limits]\nidle_session = \"10000ms\"") == "no error");
-    CHECK(
-        error_of("[policy]\nxclient = true") ==
-        "f:2:11: \"xclient\" in [policy] is not yet available in this release; leave it out, or at "
-        "its default false");
-    CHECK(error_of("[domain.\"a.example\"]\nxclient = true").find(not_yet) != std::string::npos);
 }
 
-TEST_CASE("a value of a later release is refused by its name") {
-    for (const char* level : {"dane", "dane-only", "fingerprint", "verify", "secure"}) {
-        CAPTURE(level);
-        CHECK(error_of(document("policy", "tls", '"' + std::string(level) + '"')) ==
-              "f:2:7: \"tls\" in [policy] = \"" + std::string(level) +
-                  "\" is not yet available in this release");
-    }
-    CHECK(error_of(document("policy", "probe_until", "\"data\"")).find(not_yet) !=
-          std::string::npos);
-    for (const char* store : {"redis://127.0.0.1:6379/0", "rediss://a.example", "redis+unix:/x"}) {
+TEST_CASE("a shared store is a URL without a password") {
+    for (const char* store : {"redis://127.0.0.1:6379/0",
+                              "rediss://a.example:6380/1",
+                              "redis+unix:/run/redis/redis.sock?db=1",
+                              "redis+sentinel://10.0.0.1,10.0.0.2/main"}) {
         CAPTURE(store);
-        CHECK(error_of(document("cache", "store", '"' + std::string(store) + '"')).find(not_yet) !=
-              std::string::npos);
+        CHECK(error_of(document("cache", "store", '"' + std::string(store) + '"')) == "no error");
     }
+    for (const char* store : {"redis://", "redis://u:p@h", "redis+unix:x", "redis://h?x=1"}) {
+        CAPTURE(store);
+        CHECK(error_of(document("cache", "store", '"' + std::string(store) + '"'))
+                  .starts_with("f:2:9: \"store\" in [cache] = "));
+    }
+}
+
+TEST_CASE("what is no store is told every kind that there is") {
+    const std::string said = error_of(document("cache", "store", "\"mysql://h\""));
+    for (const char* kind : {"memory",
+                             "lmdb:DIRECTORY",
+                             "redis://HOST:PORT/DB",
+                             "rediss://",
+                             "redis+unix:/path",
+                             "redis+sentinel://",
+                             "rediss+sentinel://"}) {
+        CAPTURE(kind);
+        CHECK(said.find('"' + std::string(kind)) != std::string::npos);
+    }
+}
+
+TEST_CASE("the password of a store is a file that not everybody can read") {
+    const tests::scratch_folder folder;
+    const std::string file = folder.write("secret", "open sesame\nmore\n");
+    const std::string text = document("cache", "store_password_file", '"' + file + '"');
+    std::filesystem::permissions(file, std::filesystem::perms(0644));
+    CHECK(error_of(text).find("everybody can read") != std::string::npos);
+    std::filesystem::permissions(file, std::filesystem::perms(0640));
+    REQUIRE(error_of(text) == "no error");
+    const auto s = parse_settings(text, "f");
+    CHECK(s.cache.store_password == "open sesame");
+    CHECK(to_toml(s).find("sesame") == std::string::npos);
+    CHECK(error_of(document("cache", "store_password_file", "\"/nowhere\"")).starts_with("f:2:"));
+    CHECK(error_of(document("cache", "store_password_file", "\"secret\"")).starts_with("f:2:"));
 }
 
 TEST_CASE("zero means what the contract says") {

@@ -74,6 +74,19 @@ TEST_CASE("errors name file, line and column, and the nearest name") {
                  at + "1:9: [domain.\"*\"]: what holds for all domains stands in [policy]"},
              row{"[domain.\"A.example\"]\n[domain.\"a.example\"]",
                  at + "2:9: [domain.\"a.example\"]: there is another table for this domain"},
+             row{"[scope]\n#domains = []\n\n [ scope ]  # mine\ndomains = []",
+                 at + "4:2: the table [ scope ] is already at line 1: put the keys there"},
+             row{"\n[domain.\"a.example\"]\n[scope]\n[domain.'a.example']\nport = 26",
+                 at + "4:1: the table [domain.'a.example'] is already at line 2: put the keys "
+                      "there"},
+             row{"policy.port = 26\n[policy]\nhelo = \"\"",
+                 at + "2:1: the table [policy] is already at line 1: put the keys there"},
+             row{"[policy]\nport = 5\n[scope]\ndomains = [\n]\ndomains = [\n]",
+                 at + "6:11: the key domains is already at line 4: leave one of them"},
+             row{"[policy]\n\"port\" = 5\nport = \"= #\"",
+                 at + "3:8: the key port is already at line 2: leave one of them"},
+             row{"[[classify]]\nas = \"policy\"\n[[classify]]\ncode = 550\ncode = 551",
+                 at + "5:8: the key code is already at line 4: leave one of them"},
          }) {
         CAPTURE(r.text);
         CHECK(error_of(r.text) == r.error);
@@ -221,6 +234,9 @@ TEST_CASE("a rule that can not be meant is refused") {
              row{"stage = \"mail\"\nas = \"unknown_user\"",
                  "only for stage \"rcpt\" or \"data\": an earlier reply says nothing about the "
                  "recipient"},
+             row{"stage = \"greeting\"\nas = \"sender_refused\"",
+                 "can be \"sender_refused\" only for stage \"mail\" or later: nobody has named a "
+                 "sender before"},
              row{"stage = \"connect\"\nas = \"policy\"", "can not be \"connect\""},
              row{"stage = \"rctp\"\nas = \"policy\"", "did you mean \"rcpt\"?"},
              row{"code = 600\nas = \"policy\"", "must be from 200 to 599, not 600"},
@@ -245,6 +261,11 @@ TEST_CASE("the fingerprint tells apart what a verdict depends on, and nothing el
                               "[policy]\nsender = \"a@b.example\"",
                               "[policy]\nhelo = \"a.example\"",
                               "[policy]\nport = 26",
+                              "[policy]\nxclient = true",
+                              "[policy]\nproxy_protocol = true",
+                              "[policy]\nprobe_until = \"data\"",
+                              "[policy]\nsender_fallback = \"null\"",
+                              "[policy]\nsource_address = [\"192.0.2.1\"]",
                               "[policy]\ntls = \"encrypt\"",
                               "[policy]\ntls_min = \"1.3\"",
                               "[[classify]]\nas = \"policy\""}) {
@@ -300,6 +321,68 @@ TEST_CASE("a Postfix virtual file is a list of aliases") {
     const std::string regexp = folder.write("regexp", "/^(.*)@example\\.com$/ x@y.example\n");
     CHECK(
         error_of("[routing]\nvirtual_aliases = [\"@" + regexp + "\"]").starts_with(regexp + ":1:"));
+}
+
+TEST_CASE("a password comes from a file that only its owner and group can read") {
+    const tests::scratch_folder folder;
+    const std::string file = folder.write("secret", "Sesame open\r\nnot this line\n");
+    const auto with = [](const std::string& path) {
+        return "[policy]\nauth_username = \"carol\"\nauth_password_file = \"" + path + '"';
+    };
+    const auto mode = [&](std::filesystem::perms p) { std::filesystem::permissions(file, p); };
+    using std::filesystem::perms;
+    mode(perms::owner_read | perms::owner_write | perms::group_read);
+    const auto s = read(with(file));
+    const auto& login = s.default_policy.transport->login;
+    CHECK(login.username == "carol");
+    CHECK(login.password == "Sesame open");
+    const std::string shown = to_toml(s);
+    CHECK(shown.find("\nauth_username = \"carol\"\nauth_password_file = \"" + file + "\"\n") !=
+          std::string::npos);
+    CHECK(shown.find("Sesame") == std::string::npos);
+    CHECK(to_toml(read(shown)) == shown);
+    for (const perms p : {perms::others_read, perms::others_write}) {
+        mode(perms::owner_read | p);
+        CHECK(error_of(with(file)) ==
+              "callforward.toml:3:22: \"auth_password_file\" in [policy] names the file \"" + file +
+                  "\": everybody can read or change it: take that away by chmod o-rwx");
+    }
+}
+
+TEST_CASE("a password file without a password is refused, and a name without one") {
+    const tests::scratch_folder folder;
+    const auto error_with = [&](std::string_view contents) {
+        const std::string file = folder.write("secret", contents);
+        std::filesystem::permissions(file, std::filesystem::perms::owner_read);
+        const std::string error =
+            error_of("[policy]\nauth_username = \"carol\"\nauth_password_file = \"" + file + '"');
+        std::filesystem::remove(file);
+        const auto colon = error.rfind(": ");
+        return colon == std::string::npos ? error : error.substr(colon + 2);
+    };
+    CHECK(error_with("") == "its first line, which is the password, is empty");
+    CHECK(error_with("\nx\n") == "its first line, which is the password, is empty");
+    CHECK(error_with(std::string(256, 'x')) == "its first line is longer than 255 bytes");
+    CHECK(error_with(std::string_view("a\0b", 3)) == "a password has no NUL");
+    CHECK(error_with("x") == "no error");
+    CHECK(error_of("[policy]\nauth_username = \"carol\"") ==
+          "callforward.toml:2:17: \"auth_username\" in [policy] needs auth_password_file, the file "
+          "with the password");
+}
+
+TEST_CASE("a domain may have another name and password, or none") {
+    const tests::scratch_folder folder;
+    const std::string file = folder.write("secret", "x");
+    std::filesystem::permissions(file, std::filesystem::perms::owner_read);
+    const auto s = parse_settings(
+        "[policy]\nauth_username = \"a\"\nauth_password_file = \"secret\"\n"
+        "[domain.\"b.example\"]\nauth_username = \"b\"\n"
+        "[domain.\"c.example\"]\nauth_username = \"\"\n",
+        folder.path() + "/c.toml");
+    CHECK(s.domain_policies.at("b.example").transport->login.username == "b");
+    CHECK(s.domain_policies.at("b.example").transport->login.password == "x");
+    CHECK_FALSE(s.domain_policies.at("c.example").transport->login.wanted());
+    CHECK(s.default_policy.fingerprint != s.domain_policies.at("b.example").fingerprint);
 }
 
 TEST_CASE("a configuration file may be missing only when that is allowed") {

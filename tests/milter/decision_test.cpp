@@ -169,6 +169,8 @@ TEST_CASE(
         CHECK(codes(far) == (r == reason::overloaded ? "451 4.3.2" : "451 4.4.1"));
         const auto insecure = decide(verdict_of(verdict_class::insecure, r), {}, nullptr);
         CHECK(codes(insecure) == "451 4.7.5");
+        // Nothing is left out between "could not be verified" and "try again later".
+        CHECK(told(verdict_of(smtpclient::usual_class(r), r)).find(": ,") == std::string::npos);
     }
 }
 

@@ -104,6 +104,35 @@ TEST_CASE("a port in use, and an address that is not here, are told with their r
     CHECK(objection("inet6:0@::1").empty());
 }
 
+TEST_CASE("a descriptor that was handed over must be a socket that listens") {
+    const temporary_folder folder;
+    const auto listening = listen_on("unix:" + folder.file("s"));
+    CHECK(objection("fd:" + std::to_string(listening.get())).empty());
+    CHECK(mentions(objection("fd:65000"), "cannot listen on fd:65000: no such descriptor"));
+    const callforward::testing::unique_fd deaf(::socket(AF_UNIX, SOCK_STREAM, 0));
+    CHECK(mentions(objection("fd:" + std::to_string(deaf.get())), "no socket that listens"));
+}
+
+TEST_CASE("whoever listens can be connected to by the same words") {
+    using callforward::testing::unique_fd;
+    const temporary_folder folder;
+    const auto path = listen_on("unix:" + folder.file("s"));
+    const auto four = listen_on("127.0.0.1:0");
+    const auto six = listen_on("[::1]:0");
+    const std::string port = std::to_string(local_port(four));
+    for (const std::string& socket : {"unix:" + folder.file("s"),
+                                      "inet:" + port + "@127.0.0.1",
+                                      "inet:" + port,
+                                      "inet6:" + std::to_string(local_port(six)) + "@::1",
+                                      "fd:" + std::to_string(path.get()),
+                                      "fd:" + std::to_string(four.get())}) {
+        CAPTURE(socket);
+        CHECK(unique_fd(connect_to(socket)).get() >= 0);
+    }
+    CHECK_THROWS_AS(static_cast<void>(connect_to("unix:" + folder.file("none"))),
+                    std::runtime_error);
+}
+
 TEST_CASE("a group that does not exist is an error of the configuration") {
     CHECK_FALSE(group_named("").has_value());
     CHECK_THROWS_AS(static_cast<void>(group_named("no-such-group")), config_error);

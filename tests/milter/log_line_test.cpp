@@ -1,8 +1,11 @@
 #include "milter/log_line.h"
 
+#include "tests/milter/example_record.h"
+
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include <deque>
 #include <optional>
 #include <random>
 #include <string>
@@ -13,6 +16,7 @@ using namespace callforward;
 using milter::logfmt_line;
 using milter::make_trace_id;
 using milter::rcpt_record;
+using tests::example_record;
 
 namespace {
 
@@ -79,40 +83,17 @@ std::optional<fields> parse_logfmt(std::string_view line) {
     }
 }
 
-rcpt_record example() {
-    rcpt_record r;
-    r.id = make_trace_id(1);
-    r.rcpt = "u@a1.test";
-    r.from = "<>";
-    r.client = "192.0.2.1";
-    r.domain = "a1.test";
-    r.route = "[10.0.0.5]:25";
-    r.host = "10.0.0.5";
-    r.address = "10.0.0.5";
-    r.stage = smtpclient::stage::rcpt;
-    r.code = 550;
-    r.enhanced = "5.1.1";
-    r.outcome = smtpclient::outcome::undeliverable;
-    r.reason = smtpclient::reason::unknown_user;
-    r.verdict_class = smtpclient::verdict_class::undeliverable;
-    r.action = milter::action::reject;
-    r.source = milter::source::probe;
-    r.elapsed = std::chrono::milliseconds(12);
-    r.text = "No \"such\" user";
-    return r;
-}
-
-const std::vector<std::string rcpt_record::*> texts{&rcpt_record::id,
-                                                    &rcpt_record::rcpt,
-                                                    &rcpt_record::from,
-                                                    &rcpt_record::client,
-                                                    &rcpt_record::domain,
-                                                    &rcpt_record::route,
-                                                    &rcpt_record::host,
-                                                    &rcpt_record::address,
-                                                    &rcpt_record::tls,
-                                                    &rcpt_record::enhanced,
-                                                    &rcpt_record::text};
+const std::vector<std::string_view rcpt_record::*> texts{&rcpt_record::id,
+                                                         &rcpt_record::rcpt,
+                                                         &rcpt_record::from,
+                                                         &rcpt_record::client,
+                                                         &rcpt_record::domain,
+                                                         &rcpt_record::route,
+                                                         &rcpt_record::host,
+                                                         &rcpt_record::address,
+                                                         &rcpt_record::tls,
+                                                         &rcpt_record::enhanced,
+                                                         &rcpt_record::text};
 
 bool is_one_clean_line(const std::string& line) {
     for (const char c : line) {
@@ -124,7 +105,7 @@ bool is_one_clean_line(const std::string& line) {
 }  // namespace
 
 TEST_CASE("A line has every key in its order, quoted only where that is needed") {
-    CHECK(logfmt_line(example()) ==
+    CHECK(logfmt_line(example_record()) ==
           "id=aaaaaab rcpt=u@a1.test from=<> client=192.0.2.1 domain=a1.test route=[10.0.0.5]:25 "
           "host=10.0.0.5 address=10.0.0.5 tls=\"\" stage=rcpt code=550 enhanced=5.1.1 "
           "outcome=undeliverable reason=unknown_user class=undeliverable action=reject "
@@ -145,7 +126,7 @@ TEST_CASE("What is unknown is an empty value, and null in JSON") {
 }
 
 TEST_CASE("JSON has the same keys in the same order, and numbers as numbers") {
-    const auto object = nlohmann::ordered_json::parse(milter::json_line(example()));
+    const auto object = nlohmann::ordered_json::parse(milter::json_line(example_record()));
     std::vector<std::string> found;
     for (const auto& [key, value] : object.items()) found.push_back(key);
     CHECK(found == keys);
@@ -164,9 +145,10 @@ TEST_CASE("A line reads back as what was logged, whatever bytes are in the value
     const std::string nasty = "\" =\\\n\r\tx\0\x1b\x7f\xc3\xbc\xe2\x80\xae";
     std::uniform_int_distribution<std::size_t> any_nasty(0, nasty.size() - 1);
     for (int round = 0; round < 500; ++round) {
-        rcpt_record r = example();
+        rcpt_record r = example_record();
+        std::deque<std::string> values;
         for (const auto text : texts) {
-            std::string value(any_length(random), ' ');
+            std::string& value = values.emplace_back(any_length(random), ' ');
             for (char& c : value) {
                 c = round % 2 == 0 ? static_cast<char>(any_byte(random)) : nasty[any_nasty(random)];
             }
@@ -197,14 +179,15 @@ TEST_CASE("Nothing forges a key, a line, or the order of a terminal's letters") 
     CHECK(milter::logfmt_value("j\xc3\xbcrgen") == "\"j\xc3\xbcrgen\"");
     CHECK(milter::logfmt_value("\xe2\x80\xaex") == "\"\\xe2\\x80\\xaex\"");
     CHECK(milter::logfmt_value("\xc3") == "\"\\xc3\"");
-    rcpt_record r = example();
+    rcpt_record r = example_record();
     r.text = "\xe2\x80\xae\x7f\xff";
     CHECK(milter::json_line(r).find(R"("text":"\u202e\u007f\ufffd")") != std::string::npos);
 }
 
 TEST_CASE("A value is cut to 1,000 bytes") {
-    rcpt_record r = example();
-    for (const auto text : texts) r.*text = std::string(60000, 'x');
+    rcpt_record r = example_record();
+    const std::string value(60000, 'x');
+    for (const auto text : texts) r.*text = value;
     CHECK(logfmt_line(r).size() < 12000);
     CHECK(milter::json_line(r).size() < 12000);
     CHECK(milter::logfmt_value(std::string(1001, 'x')) == std::string(1000, 'x'));

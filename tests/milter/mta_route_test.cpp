@@ -217,6 +217,8 @@ TEST_CASE("The address to send is the client's if the MTA changed only its case"
         {"<J\xc3\xbcrgen@M\xc3\x9cNCHEN.test>",
          "j\xc3\xbcrgen@m\xc3\xbcnchen.test",
          "J\xc3\xbcrgen@M\xc3\x9cNCHEN.test"},
+        {"<\xc3\x9c@A1.TEST>", "\xc3\xbc@a1.test", "\xc3\x9c@A1.TEST"},
+        {"<\xc3\x9c@a2.test>", "\xc3\xbc@a1.test", "\xc3\xbc@a1.test"},
         {"<root>", "root@mx.test", "root@mx.test"},
         {"<>", "u@a1.test", "u@a1.test"},
         {"<", "u@a1.test", "u@a1.test"},
@@ -242,6 +244,11 @@ TEST_CASE("Advice is for the operator, in printable words") {
           "unknown transport \"myrelay\": name it in [routing] mailers");
     CHECK(route_from_macros(sendmail("esmtp2525", "h.example"), {}).why ==
           "unknown mailer \"esmtp2525\": name it in [routing] mailers");
+    CHECK(route_from_macros(postfix("virtual", "vmb.test"), {}).why ==
+          "nobody to ask: it goes to the transport \"virtual\"");
+    CHECK(route_from_macros(sendmail("local", ""), {}).why ==
+          "nobody to ask: it goes to the mailer \"local\"");
+    CHECK(route_from_macros(postfix("", ""), {}).why.empty());
     const auto forged = route_from_macros(postfix("x\nid=1\x1b[0m", "h.example"), {});
     CHECK(forged.why.find('\n') == std::string::npos);
     CHECK(forged.why.find('\x1b') == std::string::npos);

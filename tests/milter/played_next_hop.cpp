@@ -36,7 +36,7 @@ void played_next_hop::use(std::string_view rules) {
     written(folder_.file("rules"), rules);
     const std::size_t before = server_.output_size();
     server_.send_signal(SIGHUP);
-    if (!server_.wait_for("reloaded", std::chrono::seconds(10), before)) {
+    if (!server_.wait_for("reloaded", std::chrono::seconds(30), before)) {
         throw std::runtime_error("test-smtp-server: " + server_.output());
     }
 }
@@ -56,7 +56,7 @@ std::size_t played_next_hop::count(std::string_view beginning) const {
 
 bool played_next_hop::wait_for(std::string_view beginning, std::size_t times) const {
     using namespace std::chrono_literals;
-    for (const auto limit = std::chrono::steady_clock::now() + 10s;
+    for (const auto limit = std::chrono::steady_clock::now() + 30s;
          std::chrono::steady_clock::now() < limit;
          std::this_thread::sleep_for(5ms)) {
         if (count(beginning) >= times) return true;

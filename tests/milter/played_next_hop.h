@@ -22,6 +22,14 @@ namespace callforward::tests {
     return s;
 }
 
+// A reply's text as it was before " (cf-" and the trace id were put behind it.
+[[nodiscard]] inline std::string without_trace_id(const std::string& text) {
+    constexpr std::size_t length = 13;
+    const auto at = text.size() < length ? std::string::npos : text.size() - length;
+    const bool has_one = at != std::string::npos && text.compare(at, 5, " (cf-") == 0;
+    return has_one ? text.substr(0, at) : text;
+}
+
 class played_next_hop {
 public:
     explicit played_next_hop(std::string_view rules);

@@ -49,7 +49,7 @@ public:
         const decision d = check_.check(e, [] { return true; });
         if (d.action == action::accept) return "accept";
         return std::string(to_string(d.action)) + ' ' + std::to_string(d.code) + ' ' + d.enhanced +
-               ' ' + d.text;
+               ' ' + tests::without_trace_id(d.text);
     }
     void use(std::string_view configuration) {
         check_.use(std::make_shared<const settings>(parse_settings(configuration, "test.toml")));

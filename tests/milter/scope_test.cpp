@@ -24,9 +24,10 @@ settings configured(std::string_view text) {
 }
 
 std::string decided(const settings& s, const std::string& to, const envelope& e = from_outside()) {
-    const auto decision = scope(s).decide(e, smtpclient::mailbox::parse(to).value());
+    const scope who(s);  // the entries that a decision names are its own
+    const auto decision = who.decide(e, smtpclient::mailbox::parse(to).value());
     const std::string skip = decision.skip ? std::string(to_string(*decision.skip)) : "verify";
-    return skip + " | " + decision.rule;
+    return skip + " | " + decision.rule();
 }
 
 }  // namespace

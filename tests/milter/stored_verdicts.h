@@ -22,7 +22,7 @@ inline milter::verdicts::record record_of_number(std::uint64_t n,
                                                  milter::verdicts::wall_time learnt = wall_now()) {
     milter::verdicts::record r;
     r.recipient = "user" + std::to_string(n) + "@a" + std::to_string(n % 10) + ".test";
-    r.tags = {static_cast<std::uint32_t>(n), static_cast<std::uint32_t>(n % 10)};
+    r.tags = {n, static_cast<std::uint32_t>(n % 10)};
     const bool good = n % 3 != 0;
     r.verdict.finding = good ? smtpclient::finding{smtpclient::verdict_class::deliverable,
                                                    smtpclient::reason::accepted}

@@ -1,18 +1,26 @@
-// What a cached recipient costs: no allocation to find it, and how many bytes to keep it.
+// What a cached recipient costs: no allocation from the RCPT to its log line, and how many bytes to
+// keep it.
+#include "milter/config.h"
+#include "milter/log.h"
+#include "milter/recipient_check.h"
 #include "milter/verdicts/key.h"
 #include "milter/verdicts/memory.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <malloc.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <new>
 #include <string>
+#include <vector>
 
 namespace {
 
-std::atomic<std::size_t> allocations{0};
+thread_local std::size_t allocations =
+    0;  // of the thread that answers: others have work of their own
 std::atomic<std::size_t> bytes_in_use{0};
 
 void* counted(std::size_t size) {
@@ -139,6 +147,111 @@ TEST_CASE("Finding what is known allocates nothing, of whatever class, and neith
     const auto verdict = m.find(question_key(good, fingerprint), start + 1s)->verdict();
     CHECK(allocations == before);
     CHECK(verdict->host == "mail500.internal.example.com");
+}
+
+namespace {
+
+// The log goes nowhere while it lives.
+class silent_log {
+public:
+    silent_log() : before_(dup(STDERR_FILENO)) {
+        const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        dup2(nowhere, STDERR_FILENO);
+        close(nowhere);
+        milter::log_settings settings;
+        settings.target = milter::log_target::standard_error;
+        milter::log::open(settings);
+    }
+    ~silent_log() {
+        milter::log::close();
+        dup2(before_, STDERR_FILENO);
+        close(before_);
+    }
+    silent_log(const silent_log&) = delete;
+    silent_log& operator=(const silent_log&) = delete;
+
+private:
+    int before_;
+};
+
+milter::envelope rcpt_to(const std::string& address, const std::string& host) {
+    milter::envelope e;
+    e.mta = {"Postfix 3.7.11", "mx.of.a.company.example.com"};
+    e.queue_id = "4XyZabcdEFghij";
+    e.client_address = "IPv6:2001:db8:1234:5678:9abc:def0:1234:5678";
+    e.client_name = "a.client.with.a.long.name.example.net";
+    e.client_port = "54321";
+    e.mail = "<somebody.who.sends@elsewhere.example.net>";
+    e.mail_parameters = {"SIZE=12345", "BODY=8BITMIME"};
+    e.rcpt = '<' + address + '>';
+    e.rcpt_mailer = "smtp";
+    e.rcpt_host = host;
+    e.rcpt_address = address;
+    return e;
+}
+
+}  // namespace
+
+TEST_CASE("A known recipient is looked up, decided on and logged without an allocation") {
+    const silent_log quiet;
+    const auto settings =
+        std::make_shared<const milter::settings>(milter::parse_settings(R"([cache]
+store = "memory"
+[scope]
+domains = ["department.example.com", ".example.com"]
+exempt_clients = ["192.0.2.0/24", "2001:db8:ffff::/48"]
+[routing]
+virtual_aliases = ["list@department.example.com"]
+[domain."listed.example.com"]
+route = ["[mail.internal.example.com]:2525", "smtp:[2001:db8::25]:25"]
+)",
+                                                                        "test.toml"));
+    milter::engine engine(*settings, 1);
+    milter::recipient_check check(engine, settings);
+    const milter::keep_waiting wait = [] { return true; };
+    const auto allocations_of = [&](const std::vector<milter::envelope>& rcpts) {
+        // The first of a kind finds no memory of one before.
+        CHECK(check.check(rcpts.front(), wait).action == milter::action::accept);
+        const std::size_t before = allocations;
+        std::size_t accepted = 0;
+        for (const auto& e : rcpts) {
+            if (check.check(e, wait).action == milter::action::accept) ++accepted;
+        }
+        const std::size_t made = allocations - before;
+        CHECK(accepted == rcpts.size());
+        return made;
+    };
+    const std::string fixed = "[mail.internal.example.com]:2525";
+    const auto now = milter::verdicts::moment::now();
+
+    std::vector<milter::envelope> answered;
+    for (int n = 100; n < 200; ++n) {
+        const auto address = "firstname.lastname" + std::to_string(n) + "@department.example.com";
+        smtpclient::question q;
+        q.recipient = smtpclient::mailbox::parse(address).value();
+        std::string error;
+        q.to.hops = {smtpclient::parse_next_hop(fixed, error).value()};
+        const auto key = engine.known().key_of(q, settings->default_policy.fingerprint);
+        engine.known().store(key, q.recipient, verdict_of(n, true), now);
+        answered.push_back(rcpt_to(address, fixed));
+    }
+    CHECK(allocations_of(answered) == 0);
+
+    for (const std::string& host : {fixed,
+                                    std::string("department.example.com"),
+                                    std::string("[2001:db8::25], [second.internal.example.com]")}) {
+        for (const char* domain : {"department.example.com", "listed.example.com"}) {
+            CAPTURE(host);
+            CAPTURE(domain);
+            std::vector<milter::envelope> declared;
+            for (int n = 300; n < 400; ++n) {
+                const auto address = "firstname.lastname" + std::to_string(n) + '@' + domain;
+                engine.known().declare(smtpclient::mailbox::parse(address).value(), now);
+                declared.push_back(rcpt_to(address, host));
+            }
+            CHECK(allocations_of(declared) == 0);
+        }
+    }
 }
 
 TEST_CASE("A million recipients fit into 200 MiB") {

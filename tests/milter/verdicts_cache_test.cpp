@@ -23,10 +23,13 @@ namespace {
 // Keeps records in a map that outlives the caches on it: a restart is a new cache.
 using kept_records = std::map<std::string, record>;
 
+const hash_seed usual{1, 2};
+
 class fake_store final : public milter::verdicts::store {
 public:
-    explicit fake_store(kept_records& records) : records_(records) {}
-    [[nodiscard]] hash_seed seed() const override { return {1, 2}; }
+    explicit fake_store(kept_records& records, const hash_seed& seed = usual)
+        : records_(records), seed_(seed) {}
+    [[nodiscard]] hash_seed seed() const override { return seed_; }
     [[nodiscard]] std::optional<record> find(const digest& key) override {
         const auto row = records_.find(key.text());
         return row == records_.end() ? std::nullopt : std::optional(row->second);
@@ -35,7 +38,7 @@ public:
         records_.insert_or_assign(key.text(), r);
     }
     void erase(const digest& key) override { records_.erase(key.text()); }
-    void forget_address(std::uint32_t tag) override {
+    void forget_address(std::uint64_t tag) override {
         std::erase_if(records_, [tag](const auto& row) { return row.second.tags.address == tag; });
     }
     void forget_domain(std::uint32_t tag) override {
@@ -45,6 +48,7 @@ public:
 
 private:
     kept_records& records_;
+    const hash_seed& seed_;
 };
 
 const moment start{steady_clock::time_point{1000h}, wall_time{1700000000000ms}};
@@ -81,8 +85,10 @@ const auto bare = verdict_of(verdict_class::undeliverable, reason::unknown_user,
 const auto failed = verdict_of(verdict_class::unreachable, reason::timed_out, "", 0);
 
 struct one_run {  // of the program
-    explicit one_run(kept_records& records, const cache_settings& settings = {})
-        : all(settings, std::make_unique<fake_store>(records)) {}
+    explicit one_run(kept_records& records,
+                     const cache_settings& settings = {},
+                     const hash_seed& seed = usual)
+        : all(settings, std::make_unique<fake_store>(records, seed)) {}
 
     void store(const std::string& rcpt, const smtpclient::verdict& v, const moment& now) {
         const auto q = question_of(rcpt);
@@ -123,6 +129,18 @@ TEST_CASE("What is known survives a restart with the rest of its life") {
     CHECK(third.reason_of("bad@a1.test", restarted_after(24h)) == "nothing");
     one_run fourth(records);
     CHECK(fourth.reason_of("good@a1.test", restarted_after(24h * 9)) == "nothing");
+}
+
+TEST_CASE("What a store has is found also when it opens so late that another seed was drawn") {
+    kept_records records;
+    one_run(records).store("good@a1.test", accepted, start);
+    hash_seed seed{7, 8};
+    one_run second(records, {}, seed);
+    CHECK(second.reason_of("good@a1.test", restarted_after(1h)) == "nothing");
+    seed = usual;
+    CHECK(second.reason_of("good@a1.test", restarted_after(1h)) == "accepted");
+    second.store("new@a1.test", accepted, restarted_after(1h));
+    CHECK(one_run(records).reason_of("new@a1.test", restarted_after(2h)) == "accepted");
 }
 
 TEST_CASE("Near its end, a restored deliverable is to be refreshed as well") {

@@ -65,6 +65,17 @@ TEST_CASE("Tags name the address and its domain, whatever the question") {
           key_of(question_of("u@[192.0.2.2]")).tags().address);
 }
 
+TEST_CASE("No two of a quarter of a million addresses have one tag") {
+    // With 32 bits about seven pairs had: what was declared of one was forgotten with the other.
+    constexpr std::size_t count = 250000;
+    milter::verdicts::tag_set tags;
+    for (std::size_t n = 0; n < count; ++n) {
+        const auto recipient = smtpclient::mailbox::parse("user" + std::to_string(n) + "@a1.test");
+        tags.insert(milter::verdicts::tags_of(recipient.value(), seed).address);
+    }
+    CHECK(tags.size() == count);
+}
+
 TEST_CASE("Two processes do not share a seed, one process does not change it") {
     CHECK(&hash_seed::of_process() == &hash_seed::of_process());
     CHECK(hash_seed::of_process().first != hash_seed::of_process().second);
@@ -78,6 +89,11 @@ TEST_CASE("Spellings of one recipient and one sender have one key") {
           key_of(question_of("u@xn--mnchen-3ya.test")));
     CHECK(key.recipient_only() == key_of(question_of("<U@A1.TEST.>")).recipient_only());
     CHECK(key.tags() == key_of(question_of("<U@A1.TEST.>")).tags());
+    // Composed and decomposed (RFC 6532 section 3.1).
+    const auto composed = key_of(question_of("m\xc3\xbcller@a1.test"));
+    CHECK(composed == key_of(question_of("mu\xcc\x88ller@a1.test")));
+    CHECK(composed.tags() == key_of(question_of("mu\xcc\x88ller@a1.test")).tags());
+    CHECK_FALSE(composed == key_of(question_of("M\xc3\x9cller@a1.test")));
 }
 
 TEST_CASE("Another local part, route or policy is another question, whoever sends") {
@@ -110,6 +126,28 @@ TEST_CASE("Another sender or other parameters change only the key with the sende
         CHECK(key.recipient_only() == other.recipient_only());
         CHECK_FALSE(key.with_sender() == other.with_sender());
     }
+}
+
+TEST_CASE("The client is part of the key with the sender where a next hop is told of it") {
+    auto q = question_of("u@a1.test");
+    smtpclient::transport by;
+    by.xclient = true;
+    q.by = std::make_shared<const smtpclient::transport>(by);
+    const auto nobodys = key_of(q);
+    q.client.emplace();
+    q.client->helo = "one.test";
+    const auto ones = key_of(q);
+    CHECK(ones.recipient_only() == nobodys.recipient_only());
+    CHECK_FALSE(ones == nobodys);
+    q.client->port = 4711;
+    CHECK(key_of(q) == ones);
+    q.client->helo = "other.test";
+    CHECK_FALSE(key_of(q) == ones);
+    q.client->helo = "one.test";
+    q.client->address = dns::ip_address::parse("192.0.2.1").value();
+    CHECK_FALSE(key_of(q) == ones);
+    q.by = std::make_shared<const smtpclient::transport>();
+    CHECK(key_of(q) == nobodys);
 }
 
 TEST_CASE("No part of a key can run over into the next one") {

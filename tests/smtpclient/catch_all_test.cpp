@@ -25,37 +25,25 @@ question tested(const loop_server& server, const std::string& local_part) {
     return q;
 }
 
-session_limits kept() {
-    session_limits limits = brief_sessions();
-    limits.idle_session = 2s;
-    return limits;
-}
-
-std::string told(crowd& all, const question& q) {
-    auto& asker = all.ask(q);
-    all.run();
-    return asker.words();
-}
-
 }  // namespace
 
 TEST_CASE(
     "a host that accepts anything is found out once, and its recipients are accepted unasked") {
-    crowd all(kept());
+    crowd all(kept_sessions());
     const loop_server server(all.loop, [](auto& s, const std::string& command) {
         return command.starts_with("RCPT") ? "250 2.1.5 ok\r\n" : pipelining(s, command);
     });
-    CHECK(told(all, tested(server, "a")) == "deliverable catch_all rcpt");
-    CHECK(told(all, tested(server, "b")) == "deliverable catch_all rcpt");
+    CHECK(all.words_of(tested(server, "a")) == "deliverable catch_all rcpt");
+    CHECK(all.words_of(tested(server, "b")) == "deliverable catch_all rcpt");
     CHECK(server.recipients() == 1);
     CHECK(server.sessions().size() == 1);
 }
 
 TEST_CASE("a host that knows its recipients is asked for each, in the session of the test") {
-    crowd all(kept());
+    crowd all(kept_sessions());
     const loop_server server(all.loop, pipelining);
-    CHECK(told(all, tested(server, "known1")) == "deliverable accepted rcpt");
-    CHECK(told(all, tested(server, "nobody")) == "undeliverable unknown_user rcpt");
+    CHECK(all.words_of(tested(server, "known1")) == "deliverable accepted rcpt");
+    CHECK(all.words_of(tested(server, "nobody")) == "undeliverable unknown_user rcpt");
     CHECK(server.recipients() == 3);
     CHECK(server.sessions().size() == 1);
 }
@@ -63,21 +51,21 @@ TEST_CASE("a host that knows its recipients is asked for each, in the session of
 TEST_CASE("a test that is deferred or broken off says nothing about anybody") {
     for (const bool breaks : {false, true}) {
         CAPTURE(breaks);
-        crowd all(kept());
+        crowd all(kept_sessions());
         const loop_server server(all.loop, [&](auto& s, const std::string& command) -> std::string {
             if (!is_test(command)) return pipelining(s, command);
             if (breaks) s.then = what::close;
             return breaks ? "" : "450 4.2.0 later\r\n";
         });
-        CHECK(told(all, tested(server, "known1")) == "deliverable accepted rcpt");
-        CHECK(told(all, tested(server, "nobody")) == "undeliverable unknown_user rcpt");
+        CHECK(all.words_of(tested(server, "known1")) == "deliverable accepted rcpt");
+        CHECK(all.words_of(tested(server, "nobody")) == "undeliverable unknown_user rcpt");
     }
 }
 
 TEST_CASE("nobody asks with a random recipient where it was not asked for") {
-    crowd all(kept());
+    crowd all(kept_sessions());
     const loop_server server(all.loop, pipelining);
-    CHECK(told(all, question_for(server.hop(), "known1")) == "deliverable accepted rcpt");
+    CHECK(all.words_of(question_for(server.hop(), "known1")) == "deliverable accepted rcpt");
     CHECK(server.recipients() == 1);
 }
 

@@ -1,5 +1,7 @@
 #include "smtpclient/classify.h"
 
+#include "smtpclient/local_rules.h"
+
 #include <doctest/doctest.h>
 #include <re2/re2.h>
 
@@ -584,6 +586,29 @@ TEST_CASE("a rule that may not apply leaves the word to the next one and to the 
     CHECK(with({rule(std::nullopt, std::nullopt, std::nullopt, "", reason::accepted)},
                stage::mail,
                "550 no") == sender_refused);
+}
+
+TEST_CASE("a rule speaks of the sender from MAIL on") {
+    const auto sender_rule =
+        rule(std::nullopt, std::nullopt, std::nullopt, "", reason::sender_refused);
+    const auto policy_rule = rule(std::nullopt, std::nullopt, std::nullopt, "", reason::policy);
+    for (const stage early : {stage::greeting, stage::ehlo, stage::helo, stage::auth}) {
+        const reply_context context{early, true, "example.com"};
+        const reply no = from_wire("550 5.1.8 no");
+        CHECK(classify(no, context, {sender_rule}) == classify(no, context));
+        CHECK(classify(no, context, {sender_rule, policy_rule}) == policy);
+    }
+    const reply_context at_mail{stage::mail, true, "example.com"};
+    CHECK(classify(from_wire("550 5.7.1 no"), at_mail, {sender_rule}) == sender_refused);
+}
+
+TEST_CASE("the text of rules tells lists apart") {
+    const auto one = rule(stage::rcpt, 550, std::nullopt, "a", reason::policy);
+    const auto other = rule(stage::rcpt, 550, std::nullopt, "b", reason::policy);
+    CHECK(text_of({}).empty());
+    CHECK(text_of({one}) == text_of({one}));
+    CHECK(text_of({one}) != text_of({other}));
+    CHECK(text_of({one, other}) != text_of({other, one}));
 }
 
 TEST_CASE("a pattern that is none is refused with a reason") {

@@ -16,8 +16,14 @@ using steady = std::chrono::steady_clock;
 
 session_limits brief_sessions() {
     session_limits limits;
-    limits.idle_session = 100ms;
+    limits.idle_session = 300ms;
     limits.host_penalty = 0ms;
+    return limits;
+}
+
+session_limits kept_sessions() {
+    session_limits limits = brief_sessions();
+    limits.idle_session = 20s;
     return limits;
 }
 
@@ -46,6 +52,12 @@ crowd::crowd(const session_limits& limits)
     : resolver(loop.get_executor()),
       forward_(std::make_unique<call_forward>(loop.get_executor(), resolver, reach{}, limits)) {}
 
+std::string crowd::words_of(question q) {
+    const asker& one = ask(std::move(q));
+    run();
+    return one.words();
+}
+
 crowd::asker& crowd::ask(question q) {
     asker& mine = askers_.emplace_back();
     mine.recipient = q.recipient.address();
@@ -72,7 +84,7 @@ crowd::asker& crowd::ask(const std::string& hop,
 }
 
 void crowd::run() {
-    REQUIRE(run_until([this] { return unanswered_ == 0; }, 12s));
+    REQUIRE(run_until([this] { return unanswered_ == 0; }, 65s));
 }
 
 bool crowd::run_until(const std::function<bool()>& it, std::chrono::milliseconds at_most) {
@@ -86,6 +98,12 @@ bool crowd::run_until(const std::function<bool()>& it, std::chrono::milliseconds
 void crowd::run_for(std::chrono::milliseconds time) {
     loop.restart();
     loop.run_for(time);
+}
+
+void crowd::settle() {
+    loop.restart();
+    while (loop.run_one_for(5ms) > 0) {
+    }
 }
 
 std::size_t crowd::wrong() const {

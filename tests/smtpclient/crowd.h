@@ -20,6 +20,8 @@ namespace callforward::testing {
 
 // Sessions end soon after their last recipient; no penalty.
 [[nodiscard]] smtpclient::session_limits brief_sessions();
+// The same, but kept for two seconds without a recipient.
+[[nodiscard]] smtpclient::session_limits kept_sessions();
 
 class crowd {
 public:
@@ -42,12 +44,17 @@ public:
     asker& ask(const std::string& hop,
                const std::string& local_part,
                const std::string& sender = "alice@sender.test");
-    // Until all are answered; ten seconds at most.
+    // What it comes to, after run().
+    [[nodiscard]] std::string words_of(smtpclient::question q);
+    // Until all are answered; a minute at most.
     void run();
     // True when it came to be.
     [[nodiscard]] bool run_until(const std::function<bool()>& it,
-                                 std::chrono::milliseconds at_most);
+                                 std::chrono::milliseconds at_most = std::chrono::seconds{30});
     void run_for(std::chrono::milliseconds time);
+    // Until nothing happens any more; all ends of all connections are in this loop.
+    void settle();
+    [[nodiscard]] smtpclient::call_forward& forward() { return *forward_; }
     void dissolve() { forward_.reset(); }  // the call_forward
 
     [[nodiscard]] std::deque<asker>& askers() { return askers_; }

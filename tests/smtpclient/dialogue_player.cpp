@@ -131,6 +131,7 @@ public:
         std::size_t done = 0;
         for (const auto& step : script_.steps) {
             if (how_.cut_after == done) break;
+            if (how_.hang_up_at_mismatch && !result_.mismatches.empty()) break;
             take(step);
             ++done;
             if (how_.inject && how_.inject->after == done) output_ += how_.inject->bytes;
@@ -199,9 +200,21 @@ private:
         for (const char& byte : bytes) client_->receive({&byte, 1});
     }
 
-    // As call_forward does: after a handshake that failed, in clear, when TLS is opportunistic.
+    // As call_forward does: with the other sender, when MAIL was refused; or after a handshake that
+    // failed, in clear, when TLS is opportunistic.
     void connect_again() {
         const auto& ended = client_->ended();
+        const bool refused = ended && ended->stage == stage::mail && ended->reply &&
+                             ended->reply->status_class() == 5;
+        if (const auto other = fallback_of(script_);
+            refused && other != question_.sender && other) {
+            result_.surplus = result_.surplus || client_->surplus();
+            ++result_.connections;
+            question_.sender = *other;
+            question_.original_sender = false;
+            client_.emplace(script_, question_, tls_of(script_));
+            return;
+        }
         if (!ended || ended->stage != stage::handshake || tls_of(script_) != tls_level::may ||
             protocol_of(script_) == protocol::smtps) {
             mismatch("there is no reason for a new connection");

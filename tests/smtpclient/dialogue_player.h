@@ -18,6 +18,8 @@ namespace callforward::testing {
 struct dialogue_play {
     bool byte_by_byte = false;  // the client acts after each byte, not only when all have come
     std::optional<std::size_t> cut_after;  // FIN after so many steps
+    // The server hangs up at a command that is not its script's, instead of going on regardless.
+    bool hang_up_at_mismatch = false;
     struct injection {
         std::size_t after = 0;  // so many steps
         std::string bytes;

@@ -74,11 +74,12 @@ TEST_CASE("every script's dialogue comes to the script's result") {
     }
 }
 
-TEST_CASE("what a script makes undeliverable was a reply to RCPT") {
+TEST_CASE("what a script makes undeliverable was a reply to RCPT or DATA") {
     for (const auto& s : all_scripts()) {
         CAPTURE(s.name);
         if (s.result.outcome == "undetermined") continue;
-        CHECK(s.result.stage == "rcpt");
+        const bool asked_as_far = s.setting("probe_until", "rcpt") == "data";
+        CHECK((s.result.stage == "rcpt" || (asked_as_far && s.result.stage == "data")));
     }
 }
 
@@ -112,7 +113,8 @@ TEST_CASE("no cut makes an answer of a script that has none") {
             how.cut_after = n;
             const auto got = play(s, how);
             // The first of two replies that came together is an answer when the second is cut off.
-            const bool may_answer = s.result.reason == "protocol_error" && s.result.stage == "rcpt";
+            const bool may_answer = s.result.reason == "protocol_error" &&
+                                    (s.result.stage == "rcpt" || s.result.stage == "data");
             if (!may_answer) CHECK_FALSE(is_answer(got.words));
         }
     }
@@ -224,4 +226,83 @@ TEST_CASE("a pipelined MAIL that is refused decides before RCPT is answered") {
     REQUIRE(dialogue.result());
     CHECK(dialogue.result()->stage == stage::mail);
     CHECK(dialogue.at() == stage::rcpt);
+}
+
+TEST_CASE("local rules speak of replies that end an opening, each of its stage") {
+    const auto as = [](std::optional<stage> where, reason r) {
+        classify_rule rule;
+        rule.stage = where;
+        rule.as = r;
+        return rule;
+    };
+    // What the next hop says, up to the reply that ends it; "TLS": the handshake succeeds.
+    struct row {
+        stage at;
+        std::vector<std::string> replies;
+        tls_level level;
+    };
+    const std::vector<row> rows{
+        {stage::greeting, {"554 go away"}, tls_level::may},
+        {stage::greeting, {"421 not now"}, tls_level::may},
+        {stage::ehlo, {"220 hi", "421 not now"}, tls_level::may},
+        {stage::helo, {"220 hi", "502 what?", "550 no"}, tls_level::may},
+        {stage::starttls, {"220 hi", "250-hi\r\n250 STARTTLS", "454 no"}, tls_level::encrypt},
+        {stage::ehlo,
+         {"220 hi", "250-hi\r\n250 STARTTLS", "220 go", "TLS", "550 no"},
+         tls_level::may},
+    };
+    const auto end_of = [](const row& r, std::vector<classify_rule> rules) {
+        opening::options options;
+        options.helo = "client.test";
+        options.tls = r.level;
+        options.rules = std::move(rules);
+        opening dialogue(std::move(options));
+        step next = dialogue.start();
+        for (const auto& text : r.replies) {
+            if (text == "TLS") {
+                next = dialogue.on_handshake();
+                continue;
+            }
+            reply_parser parser;
+            const std::string bytes = text + "\r\n";
+            std::string_view input = bytes;
+            REQUIRE(parser.feed(input) == reply_parser::progress::complete);
+            next = dialogue.on_reply(parser.take());
+        }
+        const auto* const end = std::get_if<conclusion>(&next);
+        REQUIRE(end != nullptr);
+        return *end;
+    };
+    for (const auto& r : rows) {
+        CAPTURE(r.replies.back());
+        const conclusion usual = end_of(r, {});
+        CHECK(usual.stage == r.at);
+        for (const auto where : {std::optional<stage>(), std::optional(r.at)}) {
+            const conclusion ruled = end_of(r, {as(where, reason::policy)});
+            CHECK(ruled.finding == finding{verdict_class::refused, reason::policy});
+            CHECK(ruled.stage == r.at);
+            CHECK(ruled.reply);
+        }
+        // Rules for elsewhere, and those that only a reply to RCPT may follow.
+        const auto other = end_of(r,
+                                  {as(stage::mail, reason::policy),
+                                   as(std::nullopt, reason::unknown_user),
+                                   as(std::nullopt, reason::sender_refused),
+                                   as(std::nullopt, reason::accepted)});
+        CHECK(other.finding == usual.finding);
+    }
+}
+
+TEST_CASE("a rule about STARTTLS ends no session that may go on in clear") {
+    classify_rule rule;
+    rule.stage = stage::starttls;
+    rule.as = reason::policy;
+    opening::options options;
+    options.helo = "client.test";
+    options.rules = {rule};
+    opening dialogue(std::move(options));
+    CHECK(std::holds_alternative<send>(dialogue.start()));
+    CHECK(std::holds_alternative<send>(dialogue.on_reply(reply{220, {"hi"}})));
+    CHECK(std::holds_alternative<send>(dialogue.on_reply(reply{250, {"hi", "STARTTLS"}})));
+    CHECK(std::holds_alternative<ready>(dialogue.on_reply(reply{454, {"no"}})));
 }

@@ -50,6 +50,29 @@ void fake_resolver::silent(const std::string& name) {
     silent_.insert(name);
 }
 
+void fake_resolver::sign(const std::string& name) {
+    if (mx_.contains(name)) mx_[name].secure = true;
+    if (addresses_.contains(name)) addresses_[name].secure = true;
+    if (tlsa_.contains(name)) tlsa_[name].secure = true;
+}
+
+void fake_resolver::alias(const std::string& name, const std::string& canonical) {
+    addresses_[name] = addresses_.at(canonical);
+    addresses_[name].canonical = canonical;
+}
+
+void fake_resolver::tlsa(const std::string& name, const std::vector<dns::tlsa>& records) {
+    tlsa_[name] = answer_of(records.empty() ? dns::status::no_data : dns::status::found, records);
+}
+
+void fake_resolver::tlsa_unavailable(const std::string& name) {
+    tlsa_[name] = answer_of<dns::tlsa>(dns::status::unavailable, {});
+}
+
+void fake_resolver::text(const std::string& name, const std::vector<std::string>& records) {
+    texts_[name] = answer_of(records.empty() ? dns::status::no_data : dns::status::found, records);
+}
+
 template <class Record>
 asio::awaitable<dns::answer<Record>> fake_resolver::answer_from(
     const std::map<std::string, dns::answer<Record>>& known, std::string name, bool silent) {
@@ -73,6 +96,16 @@ asio::awaitable<dns::answer<dns::mx>> fake_resolver::mail_exchangers(dns::domain
 asio::awaitable<dns::answer<dns::ip_address>> fake_resolver::addresses(dns::domain of) {
     asked_.push_back("A " + of.name());
     return answer_from(addresses_, of.name(), silent_.contains(of.name()));
+}
+
+asio::awaitable<dns::answer<dns::tlsa>> fake_resolver::tlsa_records(dns::domain of, std::uint16_t) {
+    asked_.push_back("TLSA " + of.name());
+    return answer_from(tlsa_, of.name(), silent_.contains(of.name()));
+}
+
+asio::awaitable<dns::answer<std::string>> fake_resolver::texts(dns::domain of) {
+    asked_.push_back("TXT " + of.name());
+    return answer_from(texts_, of.name(), silent_.contains(of.name()));
 }
 
 }  // namespace callforward::testing

@@ -28,11 +28,21 @@ public:
     void no_such_name(const std::string& name);
     void unavailable(const std::string& name);
     void silent(const std::string& name);
+    // What was told about the name, and about its TLSA records, DNSSEC vouches for.
+    void sign(const std::string& name);
+    // The name that the one asked leads to, for its addresses.
+    void alias(const std::string& name, const std::string& canonical);
+    void tlsa(const std::string& name, const std::vector<dns::tlsa>& records);
+    void tlsa_unavailable(const std::string& name);
+    void text(const std::string& name, const std::vector<std::string>& records);
 
     [[nodiscard]] asio::awaitable<dns::answer<dns::mx>> mail_exchangers(dns::domain of) override;
     [[nodiscard]] asio::awaitable<dns::answer<dns::ip_address>> addresses(dns::domain of) override;
+    [[nodiscard]] asio::awaitable<dns::answer<dns::tlsa>> tlsa_records(dns::domain of,
+                                                                       std::uint16_t port) override;
+    [[nodiscard]] asio::awaitable<dns::answer<std::string>> texts(dns::domain of) override;
 
-    // "MX next.test", "A mx.next.test", in the order of the questions.
+    // "MX next.test", "A mx.next.test", "TLSA mx.next.test", in the order of the questions.
     [[nodiscard]] const std::vector<std::string>& asked() const { return asked_; }
 
 private:
@@ -43,6 +53,8 @@ private:
     asio::any_io_executor executor_;
     std::map<std::string, dns::answer<dns::mx>> mx_;
     std::map<std::string, dns::answer<dns::ip_address>> addresses_;
+    std::map<std::string, dns::answer<dns::tlsa>> tlsa_;  // whatever the port
+    std::map<std::string, dns::answer<std::string>> texts_;
     std::set<std::string> silent_;
     std::vector<std::string> asked_;
 };

@@ -41,7 +41,7 @@ bool is_for(const std::string& command, const std::string& local_part) {
 
 session_limits generous() {
     session_limits limits = brief_sessions();
-    limits.idle_session = 2s;
+    limits.idle_session = 20s;
     limits.recipients_refused_per_session = 0;
     return limits;
 }
@@ -54,17 +54,109 @@ question question_for_mx(std::uint16_t port,
 
 }  // namespace
 
+TEST_CASE("who would need a connection more than there may be is put off at once") {
+    session_limits limits = generous();
+    limits.connections = 2;  // one that is open, and the attempt of another
+    crowd all(limits);
+    const loop_server first(all.loop, pipelining, 200ms);
+    const loop_server second(all.loop, pipelining, 50ms);
+    const loop_server third(all.loop, pipelining, 50ms);
+    all.ask(first.hop(), "known1");
+    all.ask(second.hop(), "known2");
+    all.ask(third.hop(), "known3");
+    all.run();
+    CHECK(first.sessions().size() + second.sessions().size() + third.sessions().size() <= 2);
+    std::size_t put_off = 0;
+    for (const auto& asker : all.askers()) {
+        if (asker.words() == "undetermined overloaded route") ++put_off;
+        CHECK_FALSE(asker.words().starts_with("undeliverable"));
+    }
+    CHECK(put_off >= 1);
+}
+
 TEST_CASE("200 at once take a few round trips where PIPELINING is offered") {
     crowd all(generous());
-    const loop_server server(all.loop, pipelining, 50ms);
+    const loop_server server(all.loop, pipelining, 100ms);
     for (std::size_t i = 0; i < 200; ++i) all.ask(server.hop(), mixed(i));
     all.run();
     CHECK(all.wrong() == 0);
     CHECK(server.recipients() == 200);
     CHECK(server.most_open() <= 20);
-    MESSAGE("200 with 50 ms: " << longest(all).count() << " ms, " << server.sessions().size()
-                               << " sessions");
-    CHECK(longest(all) < 600ms);
+    std::size_t most = 0;
+    for (const auto& s : server.sessions()) most = std::max(most, s->turns);
+    MESSAGE("200 with 100 ms: " << longest(all).count() << " ms, " << server.sessions().size()
+                                << " sessions, " << most << " round trips");
+    // One after the other it would be 10 for each session, of two or three round trips each.
+    CHECK(most <= 12);
+}
+
+namespace {
+
+// Shared with nobody, and as slow as a store that is asked over a network.
+class one_connection final : public allowance {
+public:
+    explicit one_connection(asio::io_context& loop) : loop_(loop) {}
+    asio::awaitable<std::shared_ptr<void>> take(std::string /*host*/) override {
+        asio::steady_timer timer(loop_, 20ms);
+        co_await timer.async_wait(asio::use_awaitable);
+        if (!held_.expired()) co_return nullptr;
+        const std::shared_ptr<void> leave = std::make_shared<char>();
+        held_ = leave;
+        co_return leave;
+    }
+
+private:
+    asio::io_context& loop_;
+    std::weak_ptr<void> held_;
+};
+
+}  // namespace
+
+TEST_CASE("a session that is over leaves the only connection to the next one") {
+    session_limits limits = brief_sessions();
+    limits.recipients_per_session = 4;
+    crowd all(limits);
+    all.forward().share(std::make_shared<one_connection>(all.loop));
+    const loop_server server(all.loop, pipelining);
+    for (int i = 0; i < 16; ++i) all.ask(server.hop(), "known" + std::to_string(i));
+    all.run();
+    CHECK(all.wrong() == 0);
+    CHECK(server.sessions().size() == 4);
+}
+
+TEST_CASE("who is saying goodbye still counts for connections_per_host") {
+    session_limits limits = generous();
+    limits.connections_per_host = 3;
+    limits.recipients_per_session = 5;
+    crowd all(limits);
+    const loop_server server(all.loop, pipelining, 20ms);
+    for (std::size_t i = 0; i < 100; ++i) all.ask(server.hop(), mixed(i));
+    all.run();
+    CHECK(all.wrong() == 0);
+    CHECK(server.recipients() == 100);
+    CHECK(server.sessions().size() >= 20);
+    CHECK(server.most_open() <= 3);
+}
+
+TEST_CASE("a session near its end has a successor before it ends") {
+    session_limits limits = generous();
+    limits.recipients_per_session = 8;
+    crowd all(limits);
+    const loop_server server(all.loop, pipelining);
+    for (std::size_t i = 0; i < 5; ++i) {
+        all.ask(server.hop(), mixed(i));
+        all.run();
+    }
+    CHECK(server.sessions().size() == 1);
+    all.ask(server.hop(), mixed(5));
+    CHECK(all.run_until([&] { return server.sessions().size() == 2; }));
+    for (std::size_t i = 6; i < 10; ++i) {
+        all.ask(server.hop(), mixed(i));
+        all.run();
+    }
+    CHECK(all.wrong() == 0);
+    CHECK(server.sessions().size() == 2);
+    CHECK(server.sessions().front()->recipients == 8);
 }
 
 TEST_CASE("without PIPELINING sessions grow from four to connections_per_host") {
@@ -73,12 +165,11 @@ TEST_CASE("without PIPELINING sessions grow from four to connections_per_host") 
     crowd all(limits);
     const loop_server server(all.loop, one_by_one, 10ms);
     for (std::size_t i = 0; i < 200; ++i) all.ask(server.hop(), mixed(i));
-    CHECK(all.run_until([&] { return server.most_open() == 4; }, 1s));
+    CHECK(all.run_until([&] { return server.most_open() == 4; }));
     all.run();
     CHECK(all.wrong() == 0);
     CHECK(server.most_open() == 10);
     CHECK(server.recipients() == 200);
-    CHECK(longest(all) < 2s);
 }
 
 TEST_CASE("one slow recipient does not hold up the others of its session") {
@@ -87,7 +178,7 @@ TEST_CASE("one slow recipient does not hold up the others of its session") {
         const loop_server server(
             all.loop,
             [](auto& s, const std::string& c) {
-                if (is_for(c, "known0")) s.work = 3s;
+                if (is_for(c, "known0")) s.work = 5min;
                 return pipelining(s, c);
             },
             5ms);
@@ -103,7 +194,7 @@ TEST_CASE("one slow recipient does not hold up the others of its session") {
                 return &a == &slow || a.told;
             });
         };
-        CHECK(all.run_until(others, 1200ms));
+        CHECK(all.run_until(others, 20s));
         CHECK_FALSE(slow.told);
         CHECK(std::all_of(all.askers().begin(), all.askers().end(), [&](const auto& a) {
             return &a == &slow || a.is_right();
@@ -114,7 +205,8 @@ TEST_CASE("one slow recipient does not hold up the others of its session") {
 TEST_CASE("a slow recipient does not make the next one go unnoticed") {
     crowd all(generous());
     const loop_server server(all.loop, [](auto& s, const std::string& c) {
-        if (c.find("slow") != std::string::npos) s.work = 1000ms;
+        if (c.find("slow1") != std::string::npos) s.work = 1000ms;
+        if (c.find("slow2") != std::string::npos) s.work = 5min;
         return pipelining(s, c);
     });
     for (std::size_t i = 0; i < 20; ++i) all.ask(server.hop(), mixed(i));
@@ -129,9 +221,9 @@ TEST_CASE("a slow recipient does not make the next one go unnoticed") {
                 return &a == &slow || a.told;
             });
         },
-        900ms));
-    all.run();
-    CHECK(all.wrong() == 0);
+        20s));
+    CHECK_FALSE(slow.told);
+    CHECK(all.wrong() == 1);
 }
 
 TEST_CASE("a next hop that needs 30 ms for each is asked over more sessions, not deeper ones") {
@@ -143,10 +235,12 @@ TEST_CASE("a next hop that needs 30 ms for each is asked over more sessions, not
     for (std::size_t i = 0; i < 200; ++i) all.ask(server.hop(), mixed(i));
     all.run();
     CHECK(all.wrong() == 0);
+    std::size_t most = 0;
+    for (const auto& s : server.sessions()) most = std::max(most, s->recipients);
     MESSAGE("200 of 30 ms each: " << longest(all).count() << " ms, " << server.most_open()
-                                  << " sessions");
-    // 200 * 30 ms / 20 sessions is 300 ms.
-    CHECK(longest(all) < 1s);
+                                  << " sessions, at most " << most << " in one");
+    // 200 / 20 sessions is 10.
+    CHECK(most <= 30);
     CHECK(server.most_open() == 20);
 }
 
@@ -176,7 +270,7 @@ TEST_CASE("a next hop that stands four sessions gets four, and answers all") {
 
 TEST_CASE("a dead host is tried by the first, then left alone, then tried by one") {
     session_limits limits = generous();
-    limits.host_penalty = 300ms;
+    limits.host_penalty = 1s;
     crowd all(limits);
     std::size_t connections = 0;
     bool alive = false;
@@ -196,16 +290,15 @@ TEST_CASE("a dead host is tried by the first, then left alone, then tried by one
     all.run();
     for (std::size_t i = 10; i < 20; ++i) {
         CHECK(all.askers()[i].words() == "undetermined host_penalty connect");
-        CHECK(all.askers()[i].after < 20ms);
     }
     CHECK(connections == first);
-    all.run_for(300ms);
+    all.run_for(1s);
     for (int i = 20; i < 30; ++i) all.ask(server.hop(), "known" + std::to_string(i));
     all.run();
     CHECK(connections == first + 1);
     CHECK(all.askers()[20].words() == "undetermined disconnected greeting");
     CHECK(all.askers()[21].words() == "undetermined host_penalty connect");
-    all.run_for(310ms);
+    all.run_for(1010ms);
     alive = true;
     all.ask(server.hop(), "known30");
     all.run();
@@ -226,7 +319,7 @@ TEST_CASE("without host_penalty a dead host is tried each time") {
 
 TEST_CASE("while the first MX host is left alone the second answers at once") {
     session_limits limits = generous();
-    limits.host_penalty = 10s;
+    limits.host_penalty = 60s;
     crowd all(limits);
     const loop_server second(all.loop, pipelining, {}, "127.0.0.3");
     std::size_t tried = 0;
@@ -248,7 +341,6 @@ TEST_CASE("while the first MX host is left alone the second answers at once") {
         all.ask(question_for_mx(second.port(), mixed(i)));
         all.run();
         CHECK(all.askers().back().is_right());
-        if (i > 0) CHECK(all.askers().back().after < 50ms);
     }
     CHECK(tried == 1);
     CHECK(second.sessions().size() == 1);
@@ -271,7 +363,7 @@ TEST_CASE("a call_forward that goes leaves its sessions saying goodbye, wherever
             all.run();
             all.run_for(std::chrono::milliseconds(after - 20));
             all.dissolve();
-            CHECK(all.run_until([&] { return server.open_now() == 0; }, 3s));
+            CHECK(all.run_until([&] { return server.open_now() == 0; }));
             CHECK(server.said_quit() == server.sessions().size());
         }
     }
@@ -287,15 +379,15 @@ TEST_CASE("a call_forward that goes while a host is being opened, or says goodby
         });
         question q = question_for(server.hop(), "known1");
         if (silent) end_within(q, 30ms);
-        change(q, [](transport& by) {
-            by.timeout = 500ms;
-            by.reply_timeout = 300ms;
+        change(q, [&](transport& by) {
+            by.timeout = silent ? 500ms : 30s;
+            by.reply_timeout = silent ? 300ms : 30s;
         });
         all.ask(std::move(q));
         all.run();
-        if (!silent) CHECK(all.run_until([&] { return server.said_quit() == 1; }, 1s));
+        if (!silent) CHECK(all.run_until([&] { return server.said_quit() == 1; }));
         all.dissolve();
-        CHECK(all.run_until([&] { return server.open_now() == 0; }, 4s));
+        CHECK(all.run_until([&] { return server.open_now() == 0; }));
     }
 }
 
@@ -309,7 +401,7 @@ TEST_CASE("a look-up may outlive the call_forward and the resolver that it was a
             asio::ip::udp::socket taken(loop, {asio::ip::address_v4::loopback(), 0});
             dns::resolver_options options;
             options.servers = {"127.0.0.1:" + std::to_string(taken.local_endpoint().port())};
-            options.timeout = 400ms;
+            options.timeout = 600ms;
             auto resolver = std::make_unique<dns::ares_resolver>(loop.get_executor(), options);
             auto forward =
                 std::make_unique<call_forward>(loop.get_executor(), *resolver, reach{}, generous());
@@ -320,7 +412,7 @@ TEST_CASE("a look-up may outlive the call_forward and the resolver that it was a
             } else {
                 set_hop(q, "[mx.next.test]:25");
             }
-            end_within(q, 50ms);
+            end_within(q, 200ms);
             std::optional<verdict> got;
             auto call = forward->verify(std::move(q));
             asio::co_spawn(loop, std::move(call), [&](const std::exception_ptr&, verdict v) {

@@ -155,6 +155,7 @@ asio::awaitable<void> loop_server::serve(std::shared_ptr<peer> p) {
         command = unread.substr(0, n - 2);
         unread.erase(0, n);
         s.commands.push_back(command);
+        if (!p->delivering) ++s.turns;
         if (command.starts_with("RCPT")) ++s.recipients;
     }
     if (!s.over) p->leave(session::what::close);

@@ -26,6 +26,7 @@ public:
         std::size_t number = 0;             // from 1, in the order of their coming
         std::size_t recipients = 0;         // RCPT commands, this one included
         std::size_t replies = 0;            // given so far; the greeting is one
+        std::size_t turns = 0;              // commands that came when all replies had been sent
         std::vector<std::string> commands;  // without line end
         bool over = false;
 

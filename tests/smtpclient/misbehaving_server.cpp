@@ -43,7 +43,7 @@ void misbehaving_server::run() {
         if (!socket) continue;
         ++connections_;
         stream peer(std::move(socket), wake_.get());
-        peer.expires_after(10s);
+        peer.expires_after(60s);
         how_(peer, wait);
     }
 }
@@ -82,7 +82,7 @@ black_hole::black_hole(const std::string& address) : listener_(listen_on(address
     }
     for (int i = 0; i < 8; ++i) {
         try {
-            waiting_.push_back(connect_to(local_address(listener_), 50ms));
+            waiting_.push_back(connect_to(local_address(listener_), 100ms));
         } catch (const std::system_error&) {
             return;  // full
         }

@@ -66,6 +66,11 @@ TEST_CASE("a next hop has one canonical text") {
         {"lmtp:[b.example]:lmtp", "lmtp:[b.example]:24"},
         {"LMTP:127.0.0.1:24", "lmtp:[127.0.0.1]:24"},
         {"lmtp:unix:/run/dovecot/lmtp", "lmtp:unix:/run/dovecot/lmtp"},
+        // Hosts that are called like a prefix.
+        {"smtps.:2", "smtp:smtps:2"},
+        {"smtp:smtp:25", "smtp:smtp:25"},
+        {"lmtp.", "smtp:lmtp"},
+        {"unix:25", "unix:25"},
         {"lmtp:UNIX:/a b", "lmtp:unix:/a b"},
     };
     for (const auto& [text, expected] : rows) {

@@ -2,6 +2,7 @@
 
 #include "tests/smtpclient/caller.h"
 #include "tests/smtpclient/misbehaving_server.h"
+#include "tests/smtpclient/query_to_port.h"
 #include "tests/support/script_server.h"
 #include "tests/support/temporary_folder.h"
 
@@ -16,14 +17,7 @@ using namespace std::chrono_literals;
 namespace {
 
 query_options to_port(std::uint16_t port) {
-    query_options options;
-    options.rcptto = "bob@next.test";
-    options.mailfrom = "alice@sender.test";
-    options.host = "127.0.0.1";
-    options.port = port;
-    options.helo = "client.test";
-    options.timeout = 10s;
-    return options;
+    return query_to_port<query_options>(port);
 }
 
 }  // namespace
@@ -77,14 +71,26 @@ TEST_CASE("a query speaks LMTP to a socket") {
     }
 }
 
+TEST_CASE("a query comes from the address that was chosen for its family") {
+    script_server server(host_saying("250 ok"));
+    auto options = to_port(server.port());
+    options.source_address = {"127.0.0.1", "2001:db8::1"};
+    CHECK(query(options).verdict.outcome() == outcome::deliverable);
+    options.source_address = {"192.0.2.77"};
+    const auto got = query(options);
+    CHECK(in_words(got.verdict.finding, got.verdict.stage) ==
+          "undetermined connect_failed connect");
+    CHECK(got.verdict.detail.find(" from 192.0.2.77: ") != std::string::npos);
+}
+
 TEST_CASE("a query ends by its timeout") {
     const misbehaving_server silent(drip("220 hi\r\n", "", 1ms));
     auto options = to_port(silent.port());
-    options.timeout = 300ms;
+    options.timeout = 1s;
     const auto got = query(options);
     CHECK(in_words(got.verdict.finding, got.verdict.stage) == "undetermined timed_out ehlo");
-    CHECK(got.elapsed >= 290ms);
-    CHECK(got.elapsed < 550ms);
+    CHECK(got.elapsed >= 990ms);
+    CHECK(got.elapsed < 10s);
 }
 
 TEST_CASE("a query shows the conversation to whom it is told") {
@@ -137,9 +143,17 @@ TEST_CASE("what can not be asked is an invalid argument that names it") {
     CHECK(complaint([](auto& o) { o.mailfrom = "a@b.test>\r\nDATA"; }) == "mailfrom");
     CHECK(complaint([](auto& o) { o.host = "a b"; }) == "host");
     CHECK(complaint([](auto& o) { o.host = "unix:relative"; }) == "host");
+    for (const char* const host : {"smtp:[127.0.0.1]", "smtps:[127.0.0.1]"}) {
+        CHECK(complaint([&](auto& o) {
+                  o.host = host;
+                  o.lmtp = true;
+              }) == "lmtp");
+    }
     CHECK(complaint([](auto& o) { o.helo = "a\r\nMAIL"; }) == "helo");
     CHECK(complaint([](auto& o) { o.helo = "[300.1.1.1]"; }) == "helo");
     CHECK(complaint([](auto& o) { o.helo = "["; }) == "helo");
+    CHECK(complaint([](auto& o) { o.source_address = {"mx.test"}; }) == "source_address");
+    CHECK(complaint([](auto& o) { o.source_address = {"::1", "::2"}; }) == "source_address");
 }
 
 TEST_CASE("queries on several threads do not meet") {

@@ -25,6 +25,10 @@ std::string stage_of_command(std::string_view line) {
     if (verb == "STARTTLS") return "starttls";
     if (verb == "MAIL") return "mail";
     if (verb == "RCPT") return "rcpt";
+    if (verb == "XCLIENT") return "xclient";
+    if (verb == "DATA") return "data";
+    // One word alone goes on with AUTH.
+    if (verb == "AUTH" || verb == line) return "auth";
     throw std::invalid_argument("no stage for " + std::string(line));
 }
 
@@ -65,11 +69,34 @@ protocol protocol_of(const script& s) {
     return name == "smtps" ? protocol::smtps : protocol::smtp;
 }
 
+credentials login_of(const script& s) {
+    return {s.setting("auth_username", ""), s.setting("auth_password", ""), ""};
+}
+
+std::optional<client_identity> client_of(const script& s) {
+    const auto address = dns::ip_address::parse(s.setting("client_addr", ""));
+    if (!address) return std::nullopt;
+    client_identity who;
+    who.address = *address;
+    who.name = s.setting("client_name", "");
+    who.port = static_cast<std::uint16_t>(std::stoul(s.setting("client_port", "0")));
+    who.helo = s.setting("client_helo", "");
+    return who;
+}
+
+std::optional<std::string> fallback_of(const script& s) {
+    if (!s.settings.contains("sender_fallback")) return std::nullopt;
+    const std::string sender = s.setting("sender_fallback", "");
+    return sender == "<>" ? std::string{} : sender;
+}
+
 opening::options opening_options_of(const script& s) {
     opening::options options;
     options.helo = s.setting("helo", "client.test");
     options.protocol = protocol_of(s);
     options.tls = tls_of(s);
+    options.login = login_of(s);
+    options.client = client_of(s);
     return options;
 }
 
@@ -85,7 +112,12 @@ question question_of(const script& s) {
     q.parameters.body = s.setting("body", "");
     q.parameters.smtputf8 = s.setting("smtputf8", "false") == "true";
     transport by;
-    by.tls = tls_of(s);
+    by.tls.level = tls_of(s);
+    by.login = login_of(s);
+    by.sender_fallback = fallback_of(s);
+    q.client = client_of(s);
+    by.xclient = q.client.has_value();
+    if (s.setting("probe_until", "rcpt") == "data") by.probe_until = probe_end::data;
     q.by = std::make_shared<const transport>(std::move(by));
     q.helo = s.setting("helo", "client.test");
     return q;
@@ -127,19 +159,21 @@ std::string stage_after(const script& s, std::size_t steps) {
 
 std::size_t steps_until_answer(const script& s) {
     owed_replies owed(s);
-    bool rcpt_said = false;
+    const std::string deciding = s.result.stage == "data" ? "DATA" : "RCPT";
+    bool said = false;
     for (std::size_t i = 0; i < s.steps.size(); ++i) {
         const script_step& step = s.steps[i];
         const bool bare = step.kind == step_kind::tls;
         if (step.kind == step_kind::server) {
             if (!is_reply_line(step.text) || owed.stages.empty()) return 0;
         } else if (step.kind == step_kind::client) {
-            rcpt_said = rcpt_said || step.text.starts_with("RCPT");
+            said = said || step.text.starts_with(deciding);
         } else if (!bare) {
             return 0;
         }
         owed.take(s, step);
-        if (rcpt_said && owed.stages.empty()) return s.result.stage == "rcpt" ? i + 1 : 0;
+        const bool decided = s.result.stage == "rcpt" || s.result.stage == "data";
+        if (said && owed.stages.empty()) return decided ? i + 1 : 0;
     }
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "tests/support/script.h"
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ namespace callforward::testing {
 
 [[nodiscard]] smtpclient::tls_level tls_of(const script& s);
 [[nodiscard]] smtpclient::protocol protocol_of(const script& s);
+[[nodiscard]] smtpclient::credentials login_of(const script& s);
+[[nodiscard]] std::optional<smtpclient::client_identity> client_of(const script& s);
+[[nodiscard]] std::optional<std::string> fallback_of(const script& s);
 [[nodiscard]] smtpclient::opening::options opening_options_of(const script& s);
 
 // Without destination and deadline. Reply and connect timeouts are the transport's defaults.

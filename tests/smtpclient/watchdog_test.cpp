@@ -32,17 +32,51 @@ TEST_CASE("a deadline that has passed already barks at the next turn of the loop
     CHECK(barks == 1);
 }
 
-TEST_CASE("a disarmed watchdog is silent and holds no loop up") {
+TEST_CASE("a disarmed watchdog is silent") {
     asio::io_context loop;
     int barks = 0;
     watchdog dog(loop.get_executor(), [&] { ++barks; });
-    dog.arm(steady::now() + 1h);
+    dog.arm(steady::now() + 20ms);
     dog.disarm();
+    loop.run();
+    CHECK(barks == 0);
+    CHECK_FALSE(dog.expired());
+}
+
+TEST_CASE("a watchdog that is gone holds no loop up") {
+    asio::io_context loop;
+    std::optional<watchdog> dog(std::in_place, loop.get_executor(), [] {});
+    dog->arm(steady::now() + 1h);
+    dog->disarm();
+    dog.reset();
     const auto begin = steady::now();
     loop.run();
     CHECK(steady::now() - begin < 5s);
-    CHECK(barks == 0);
-    CHECK_FALSE(dog.expired());
+}
+
+TEST_CASE("a watchdog armed for later keeps the new deadline, one armed for sooner as well") {
+    asio::io_context loop;
+    int barks = 0;
+    const auto begin = steady::now();
+    steady::time_point barked;
+    const auto bark = [&] {
+        ++barks;
+        barked = steady::now();
+    };
+    watchdog later(loop.get_executor(), bark);
+    later.arm(begin + 10ms);
+    later.disarm();
+    later.arm(begin + 60ms);
+    loop.run();
+    CHECK(barks == 1);
+    CHECK(barked >= begin + 60ms);
+    loop.restart();
+    watchdog sooner(loop.get_executor(), bark);
+    sooner.arm(barked + 1h);
+    sooner.arm(barked + 10ms);
+    loop.run();
+    CHECK(barks == 2);
+    CHECK(steady::now() - begin < 5s);
 }
 
 TEST_CASE("a watchdog armed again forgets the deadline before") {

@@ -178,6 +178,16 @@ std::string certificate::public_key_sha256() const {
     return hex_digest(pem, public_key_info_digest);
 }
 
+std::vector<unsigned char> certificate::der() const {
+    const x509 parsed = parse_certificate(pem);
+    unsigned char* bytes = nullptr;
+    const int size = i2d_X509(parsed.get(), &bytes);
+    require(size > 0, "DER");
+    std::vector<unsigned char> all(bytes, bytes + size);
+    OPENSSL_free(bytes);
+    return all;
+}
+
 void certificate::write(const std::filesystem::path& folder, const std::string& stem) const {
     write_file(folder / (stem + ".pem"), pem + chain_pem);
     write_file(folder / (stem + ".key"), key_pem);

@@ -27,6 +27,9 @@ struct certificate {
     [[nodiscard]] std::string sha256() const;
     [[nodiscard]] std::string public_key_sha256() const;
 
+    // As bytes, the whole certificate (TLSA selector 0, matching type 0).
+    [[nodiscard]] std::vector<unsigned char> der() const;
+
     // Writes STEM.pem (with the chain) and STEM.key (mode 0600) into the folder.
     void write(const std::filesystem::path& folder, const std::string& stem) const;
 };
@@ -48,6 +51,7 @@ public:
     [[nodiscard]] certificate issue(const std::string& dns_name) const;
     [[nodiscard]] certificate_authority intermediate(const std::string& common_name) const;
     [[nodiscard]] const std::string& pem() const { return own_.pem; }
+    [[nodiscard]] const certificate& own() const { return own_; }
     void write(const std::filesystem::path& file) const;  // what a client trusts
 
 private:

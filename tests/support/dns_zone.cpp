@@ -27,6 +27,28 @@ unsigned number(std::istringstream& from) {
     return static_cast<unsigned>(std::stoul(word(from)));
 }
 
+std::vector<std::uint8_t> tlsa_rdata(std::istringstream& from) {
+    std::vector<std::uint8_t> out;
+    for (int i = 0; i < 3; ++i) out.push_back(static_cast<std::uint8_t>(number(from)));
+    const std::string data = word(from);
+    for (std::size_t i = 0; i + 1 < data.size(); i += 2)
+        out.push_back(static_cast<std::uint8_t>(std::stoul(data.substr(i, 2), nullptr, 16)));
+    return out;
+}
+
+// One string of at most 255 bytes after the other.
+std::vector<std::uint8_t> text_rdata(std::istringstream& from) {
+    std::string text = word(from);
+    for (std::string next; from >> next;) text += ' ' + next;
+    std::vector<std::uint8_t> out;
+    for (std::size_t at = 0; at < text.size(); at += 255) {
+        const std::string part = text.substr(at, 255);
+        out.push_back(static_cast<std::uint8_t>(part.size()));
+        out.insert(out.end(), part.begin(), part.end());
+    }
+    return out;
+}
+
 bool is_mark(std::string_view verb) {
     static const std::set<std::string, std::less<>> marks = {"SERVFAIL",
                                                              "NXDOMAIN",
@@ -63,6 +85,10 @@ void add_line(dns_zone& zone, std::istringstream& line, const std::string& owner
     } else if (verb == "CNAME") {
         const std::string target = word(line);
         at.records.push_back({dns_cname, rdata.name(target).bytes(), lower_name(target)});
+    } else if (verb == "TLSA") {
+        at.records.push_back({dns_tlsa, tlsa_rdata(line), {}});
+    } else if (verb == "TXT") {
+        at.records.push_back({dns_txt, text_rdata(line), {}});
     } else if (verb == "TTL") {
         at.ttl = number(line);
     } else if (verb == "DELAY") {
@@ -87,8 +113,12 @@ std::string dns_type_name(unsigned type) {
             return "A";
         case dns_mx:
             return "MX";
+        case dns_txt:
+            return "TXT";
         case dns_aaaa:
             return "AAAA";
+        case dns_tlsa:
+            return "TLSA";
         default:
             return "TYPE" + std::to_string(type);
     }

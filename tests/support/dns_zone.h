@@ -3,6 +3,7 @@
 //     example.test MX 10 mx1.example.test      null.test MX 0 .       a.test CNAME b.test
 //     mx1.example.test A 127.0.0.2             mx1.example.test AAAA ::1
 //     slow.test DELAY 300                      slow.test TTL 5        signed.test AD
+//     _25._tcp.mx1.test TLSA 3 1 1 ab12        a.test TXT v=x; words joined by one blank
 //
 // The other marks, each behind a name: SERVFAIL, REFUSED, NXDOMAIN (without SOA), TIMEOUT (no
 // answer), TRUNCATE (TC over UDP, all over TCP), GARBAGE, EMPTY (an empty UDP packet), WRONGID (a
@@ -28,8 +29,10 @@ enum : std::uint16_t {
     dns_cname = 5,
     dns_soa = 6,
     dns_mx = 15,
+    dns_txt = 16,
     dns_aaaa = 28,
-    dns_opt = 41
+    dns_opt = 41,
+    dns_tlsa = 52
 };
 
 struct dns_record {

@@ -40,7 +40,7 @@ public:
     // Nothing when the time is up, or as soon as the output has ended without it.
     [[nodiscard]] std::optional<std::string> wait_for(
         std::string_view text,
-        std::chrono::milliseconds at_most = std::chrono::seconds(10),
+        std::chrono::milliseconds at_most = std::chrono::seconds(30),
         std::size_t from = 0) const;
     [[nodiscard]] std::string output() const;
     [[nodiscard]] std::size_t output_size()
@@ -50,7 +50,7 @@ public:
     void send_signal_to_group(int number) const;
     // Its exit code, or 128 plus the signal that ended it, as shells have it.
     [[nodiscard]] std::optional<int> wait_for_exit(
-        std::chrono::milliseconds at_most = std::chrono::seconds(10));
+        std::chrono::milliseconds at_most = std::chrono::seconds(30));
 
 private:
     void read_output(int pipe);

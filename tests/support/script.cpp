@@ -27,6 +27,14 @@ constexpr std::array known_settings{
     known_setting{"size", "0"},
     known_setting{"body", ""},
     known_setting{"smtputf8", "|true|false|"},
+    known_setting{"sender_fallback", ""},
+    known_setting{"auth_username", ""},
+    known_setting{"auth_password", ""},
+    known_setting{"client_addr", ""},
+    known_setting{"client_name", ""},
+    known_setting{"client_port", "0"},
+    known_setting{"client_helo", ""},
+    known_setting{"probe_until", "|rcpt|data|"},
 };
 
 constexpr std::array<std::pair<std::string_view, step_kind>, 6> bare_steps{{

@@ -28,7 +28,7 @@ namespace callforward::testing {
 
 struct script_server_options {
     std::string listen = "127.0.0.1:0";  // see socket.h
-    std::chrono::milliseconds step_time{10000};
+    std::chrono::milliseconds step_time{60000};
     bool byte_by_byte =
         false;  // every byte of the server in a segment (under TLS: a record) of its own
     // Close after so many steps, counted over the whole script. Whoever connects again then gets

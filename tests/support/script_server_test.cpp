@@ -240,5 +240,5 @@ TEST_CASE("a silent client is given up after the step time, a stopped server at 
         client other(waiting);
         CHECK(other.line() == "220 x\r\n");
     }
-    CHECK(std::chrono::steady_clock::now() - begin < 5s);
+    CHECK(std::chrono::steady_clock::now() - begin < 20s);
 }

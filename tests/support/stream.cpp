@@ -193,6 +193,10 @@ stream_status stream::connect_tls(SSL_CTX* context, const std::string& name) {
     return handshake(context, false, name);
 }
 
+bool stream::is_resumed() const {
+    return tls_ && SSL_session_reused(tls_.get()) == 1;
+}
+
 std::string stream::server_name() const {
     const char* name = tls_ ? SSL_get_servername(tls_.get(), TLSEXT_NAMETYPE_host_name) : nullptr;
     return name != nullptr ? name : "";

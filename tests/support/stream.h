@@ -51,6 +51,7 @@ public:
     [[nodiscard]] stream_status accept_tls(SSL_CTX* context);
     [[nodiscard]] stream_status connect_tls(SSL_CTX* context, const std::string& name);
     [[nodiscard]] bool is_tls() const { return tls_ != nullptr; }
+    [[nodiscard]] bool is_resumed() const;
     [[nodiscard]] std::string server_name()
         const;  // what the client of accept_tls() asked for by SNI
 

@@ -22,6 +22,8 @@ socket_group = "postfix"
 answer_within = "{answer_within}"
 [cache]
 store = "memory"
+[control]
+socket = "{control}"
 [log]
 target = "stderr"
 format = "logfmt"
@@ -34,6 +36,9 @@ NO_LIMITS = """\
 unknown_per_client = 0
 host_penalty = "0s"
 """
+
+
+REPORT = re.compile(r"(ERROR|WARNING|SUMMARY): \w*Sanitizer|: runtime error: ")
 
 
 def program():
@@ -51,9 +56,11 @@ class Daemon:
     def __init__(self, sandbox, name, sections="", answer_within="auto", socket=None, start=True):
         self.name, self.answer_within = name, answer_within
         self.milter = socket or f"unix:{sandbox.path(name + '.sock')}"
+        self.control = sandbox.path(name + ".control")
         self.config = sandbox.path(f"{name}.toml")
         self.configure(sections)
         self._lines, self._lock, self._process = [], threading.Lock(), None
+        self.environment = {}  # beside the test's own
         sandbox.add(self)
         if start:
             self.start()
@@ -61,14 +68,16 @@ class Daemon:
     def configure(self, sections, head=HEAD):
         """Writes the configuration; a running daemon reads it at its next reload."""
         with open(self.config, "w", encoding="utf-8") as file:
-            file.write(head.format(socket=self.milter, answer_within=self.answer_within))
+            file.write(head.format(socket=self.milter, answer_within=self.answer_within,
+                                   control=self.control))
             file.write(sections if "[limits]" in sections else NO_LIMITS + sections)
 
     def start(self, *options, ready=True):
         before = len(self._lines)
         self._process = subprocess.Popen([program(), "--config", self.config, *options],
                                          stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                         env={**os.environ, **self.environment})
         self._reader = threading.Thread(target=self._read, args=(self._process.stderr,),
                                         daemon=True)
         self._reader.start()
@@ -76,13 +85,13 @@ class Daemon:
             wait_until(lambda: self._ended() or any(is_ready(line) for line in self.lines(before)),
                        f"{self.name} to say ready; it said {self.lines(before)}")
             if self._ended():
-                self._reader.join(5)
+                self._reader.join(30)
                 raise AssertionError(f"{self.name} ended with {self._process.returncode}: "
                                      f"{self.lines(before)}")
 
     def stop(self):
-        """Ends it with SIGTERM; a daemon that does not go within 10 s, or goes with an error, is a
-        failure."""
+        """Ends it with SIGTERM; a daemon that does not go within 10 s, goes with an error, or had
+        something for a sanitizer to report, is a failure."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -91,6 +100,9 @@ class Daemon:
                 self._process.kill()
                 self._process.wait()
                 raise AssertionError(f"{self.name} did not stop on SIGTERM within 10 s") from None
+            self._reader.join(5)
+            if report := self.report():
+                raise AssertionError(f"{self.name} ended with {code}: " + "\n".join(report))
             if code != 0:
                 raise AssertionError(f"{self.name} ended with {code}; it said {self.lines()[-20:]}")
 
@@ -101,10 +113,10 @@ class Daemon:
     def signal(self, number=signal.SIGHUP):
         os.kill(self._process.pid, number)
 
-    def wait(self, seconds=15.0):
+    def wait(self, seconds=60.0):
         """The exit code."""
         code = self._process.wait(seconds)
-        self._reader.join(5)
+        self._reader.join(30)
         return code
 
     def alive(self):
@@ -113,6 +125,12 @@ class Daemon:
     def lines(self, since=0):
         with self._lock:
             return self._lines[since:]
+
+    def report(self):
+        """What a sanitizer has said, from its first line on."""
+        lines = self.lines()
+        first = next((n for n, line in enumerate(lines) if REPORT.search(line)), len(lines))
+        return lines[first:first + 100]
 
     def verdicts(self, recipient, since=0):
         """The RCPT log lines of this address, as dictionaries, oldest first."""
@@ -126,9 +144,9 @@ class Daemon:
         def latest():
             found = self.verdicts(recipient)
             return found[-1] if len(found) >= nth else None
-        return wait_until(latest, f"log line {nth} of {recipient}", 5)
+        return wait_until(latest, f"log line {nth} of {recipient}")
 
-    def wait_for_line(self, pattern, since=0, seconds=10.0):
+    def wait_for_line(self, pattern, since=0, seconds=60.0):
         def first():
             return next((line for line in self.lines(since) if re.search(pattern, line)), None)
         return wait_until(first, f"a log line like {pattern!r}", seconds)

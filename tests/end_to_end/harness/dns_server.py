@@ -1,6 +1,6 @@
-"""A small authoritative DNS server (UDP and TCP on one loopback port) for A, AAAA and MX.
+"""A small authoritative DNS server (UDP and TCP on one loopback port) for A, AAAA, MX and TXT.
 
-`add` makes records, `fail` makes a name answer SERVFAIL or nothing at all. A name with records of
+`add` makes records, `replace` makes others of them, `fail` makes a name answer SERVFAIL or nothing at all. A name with records of
 another type gives NODATA, any other name NXDOMAIN, both with an SOA.
 """
 
@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 
-TYPES = {"A": 1, "CNAME": 5, "SOA": 6, "MX": 15, "AAAA": 28}
+TYPES = {"A": 1, "CNAME": 5, "SOA": 6, "MX": 15, "TXT": 16, "AAAA": 28}
 SERVFAIL, NXDOMAIN = 2, 3
 
 
@@ -24,6 +24,8 @@ def encode_data(kind, value):
         return struct.pack("!H", value[0]) + encode_name(value[1])
     if kind == "CNAME":
         return encode_name(value)
+    if kind == "TXT":
+        return bytes([len(value)]) + value.encode()
     return ipaddress.ip_address(value).packed
 
 
@@ -32,12 +34,13 @@ def record(name, kind, data, ttl=60):
 
 
 class DnsServer:
-    def __init__(self, address="127.0.0.1"):
+    def __init__(self, address="127.0.0.1", port=0, ttl=60):
+        self.ttl = ttl  # of what is found
         self._records, self._failing = {}, {}
         self.questions = []  # (name, type)
         self._tcp = socket.socket()
         self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._tcp.bind((address, 0))
+        self._tcp.bind((address, port))
         self._tcp.listen(16)
         self.address, self.port = self._tcp.getsockname()
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -55,6 +58,9 @@ class DnsServer:
 
     def add(self, name, kind, *values):
         self._records.setdefault(name.lower(), {}).setdefault(kind, []).extend(values)
+
+    def replace(self, name, kind, *values):
+        self._records.setdefault(name.lower(), {})[kind] = list(values)
 
     def fail(self, name, how):
         """how: "SERVFAIL" or "SILENCE"."""
@@ -101,7 +107,8 @@ class DnsServer:
                 name = held["CNAME"][0].rstrip(".").lower()
                 continue
             return answers + [record(name, kind,
-                                     encode_data(kind, value)) for value in held.get(kind, [])], 0
+                                     encode_data(kind, value), self.ttl)
+                              for value in held.get(kind, [])], 0
         return answers, SERVFAIL
 
     def _serve_udp(self):

@@ -121,6 +121,10 @@ class NextHop:
         wanted = f"RCPT TO:<{recipient}>"
         return sum(line == wanted or line.startswith(wanted + " ") for line in list(self.commands))
 
+    def open_sessions(self):
+        with self._lock:
+            return len(self._open)
+
     def said(self, beginning):
         return [line for line in list(self.commands) if line.upper().startswith(beginning.upper())]
 

@@ -7,6 +7,7 @@ Routes are written once, before start(): smtpd remembers what its resolver said.
 
 import os
 import pwd
+import re
 import subprocess
 
 from harness.sandbox import free_port, listens, wait_until
@@ -66,6 +67,7 @@ discard unix - - n - - discard
 local unix - n n - - local
 virtual unix - n n - - virtual
 lmtp unix - - n - - lmtp
+tlsmgr unix - - n 1000? 1 tlsmgr
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
@@ -84,9 +86,12 @@ class Postfix:
     def route(self, domain, address, port, transport="smtp"):
         self.routes[domain] = f"{transport}:[{address}]:{port}"
 
-    def listen(self, name, milter=None, address="127.0.0.1", port=0):
-        """One smtpd; `milter` as in smtpd_milters ("inet:127.0.0.1:8891"). Gives its port."""
-        self.services[name] = (address, port or free_port(address), milter)
+    def listen(self, name, milter=None, address="127.0.0.1", port=0, **options):
+        """One smtpd; `milter` as in smtpd_milters ("inet:127.0.0.1:8891"), `options` of this
+        service alone, as in main.cf. Gives its port."""
+        if milter:
+            options["smtpd_milters"] = milter
+        self.services[name] = (address, port or free_port(address), options)
         return self.services[name][1]
 
     def port(self, service):
@@ -105,8 +110,8 @@ class Postfix:
                                            alias_domains=", ".join(alias_domains), more=self.more))
         self._write("master.cf", MASTER + "".join(
             f"{address}:{port} inet n - n - - smtpd\n"
-            + (f"  -o smtpd_milters={milter}\n" if milter else "")
-            for address, port, milter in self.services.values()))
+            + "".join(f"  -o {{ {name} = {value} }}\n" for name, value in options.items())
+            for address, port, options in self.services.values()))
         self._postfix("start")
         self._started = True
         for address, port, _ in self.services.values():
@@ -120,6 +125,11 @@ class Postfix:
     def log(self):
         with open(f"{self.home}/log", encoding="utf-8", errors="replace") as file:
             return file.read()
+
+    def wait_for_line(self, pattern):
+        """postlogd writes a line after the client has its answer."""
+        return wait_until(lambda: re.search(pattern, self.log()),
+                          f"a line like {pattern!r} in Postfix' log")
 
     def _write(self, name, text):
         with open(f"{self.home}/{name}", "w", encoding="utf-8") as file:

@@ -17,12 +17,15 @@ import sys
 import tempfile
 import time
 
+SYSTEM_TRUST = "/etc/ssl/certs"
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MNT_DETACH = 2
 SIOCSIFFLAGS = 0x8914
 IFF_UP_RUNNING = 0x1 | 0x40
 
@@ -57,8 +60,42 @@ def isolate():
     libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     libc.mount(b"proc", b"/proc", b"proc", 0, None)  # the leak sanitizer reads it
     socket.sethostname("mx.test")
+    os.environ["CALLFORWARD_TEST_ISOLATED"] = "1"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", IFF_UP_RUNNING, b""))
+
+
+def ask_dns_at(address, sandbox):
+    """From now on /etc/resolv.conf names this server, for this run only. False where that cannot
+    be: then the machine's own is left as it is."""
+    if not os.environ.get("CALLFORWARD_TEST_ISOLATED"):
+        return False
+    servers = sandbox.write("resolv.conf", f"nameserver {address}\n")
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.mount(servers.encode(), b"/etc/resolv.conf", None, MS_BIND, None) == 0
+
+
+class SystemTrust:
+    """Until stop(): the system trusts these certificates and no others, for this run only."""
+
+    def __init__(self, sandbox, *certificates):
+        if not os.environ.get("CALLFORWARD_TEST_ISOLATED"):
+            raise AssertionError("what this system trusts cannot be changed for a test alone: "
+                                 "namespaces are forbidden here")
+        texts = []
+        for path in certificates:
+            with open(path, encoding="ascii") as file:
+                texts.append(file.read())
+        bundle = sandbox.write("trust/ca-certificates.crt", "".join(texts))
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        if self._libc.mount(os.path.dirname(bundle).encode(), SYSTEM_TRUST.encode(), None, MS_BIND,
+                            None) != 0:
+            raise AssertionError(f"mount: {os.strerror(ctypes.get_errno())}")
+        sandbox.add(self)
+
+    def stop(self):
+        if self._libc.umount2(SYSTEM_TRUST.encode(), MNT_DETACH) != 0:
+            raise AssertionError(f"umount: {os.strerror(ctypes.get_errno())}")
 
 
 def interrupt_on_sigterm():
@@ -87,7 +124,7 @@ def smtp_port(address):
             return free_port(address)
 
 
-def wait_until(check, what, seconds=15.0):
+def wait_until(check, what, seconds=60.0):
     """Polls `check` until it gives something true, which is returned; fails loudly, saying what was
     waited for."""
     deadline = time.monotonic() + seconds
@@ -115,6 +152,17 @@ def binary(*parts):
     if not os.access(path, os.X_OK):
         raise AssertionError(f"{path} is missing: build it first")
     return path
+
+
+def cached(name):
+    """A variable of the build's CMake cache; "" where it has none."""
+    with open(os.path.join(os.environ["CALLFORWARD_BUILD"], "CMakeCache.txt"), encoding="utf-8") as file:
+        return next((line.partition("=")[2].strip() for line in file if line.startswith(name + ":")), "")
+
+
+def sanitizers():
+    """Of the build: "address,undefined", "thread" or ""."""
+    return cached("CALLFORWARD_SANITIZE")
 
 
 class Sandbox:

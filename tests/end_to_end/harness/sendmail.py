@@ -29,6 +29,9 @@ define(`HELP_FILE', `{home}/helpfile')dnl
 define(`confPID_FILE', `{home}/pid')dnl
 define(`confCONTROL_SOCKET_NAME', `')dnl
 define(`confHOST_STATUS_DIRECTORY', `')dnl
+dnl A machine that builds and tests has any load; Sendmail turns connections away from 12 on.
+define(`confREFUSE_LA', `10000')dnl
+define(`confQUEUE_LA', `10000')dnl
 define(`confDONT_BLAME_SENDMAIL', `TrustStickyBit')dnl
 define(`confDONT_PROBE_INTERFACES', `True')dnl
 define(`confTO_IDENT', `0')dnl

@@ -17,6 +17,16 @@ class Reply:
         return "\n".join(self.lines)
 
     @property
+    def words(self):
+        """The text without the trace id, which is another one each time."""
+        return re.sub(r" \(cf-[a-z2-7]{7}\)$", "", self.text)
+
+    @property
+    def trace_id(self):
+        found = re.search(r"\((cf-[a-z2-7]{7})\)$", self.text)
+        return found.group(1) if found else ""
+
+    @property
     def enhanced(self):
         found = re.match(r"[245]\.\d{1,3}\.\d{1,3}(?= |$)", self.lines[0])
         return found.group(0) if found else ""

@@ -1,0 +1,116 @@
+// The control socket's requests about decisions: those that were made, and why one would be.
+#include "milter/control/control_api.h"
+#include "milter/control/requests.h"
+#include "milter/control/values.h"
+#include "milter/explain_request.h"
+#include "smtpclient/mailbox.h"
+#include "smtpclient/printable.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace callforward::milter::control {
+
+namespace {
+
+constexpr int bad_request = 400;
+constexpr int not_found = 404;
+constexpr std::size_t most_decisions = 1000;
+constexpr std::chrono::seconds longest_story{70};
+
+http_response good(const json& j) {
+    return {.status = 200, .body = text_of(j)};
+}
+
+http_response wrong(int status, const std::string& why) {
+    return {.status = status, .body = text_of({{"error", why}})};
+}
+
+// Of a query; `otherwise` where it is not there or no number.
+std::size_t number_in(const http_request& r, const std::string& name, std::size_t otherwise) {
+    const auto found = r.parameters.find(name);
+    return found == r.parameters.end() ? otherwise : number_or(found->second, otherwise);
+}
+
+json lines_of(const std::string& text) {
+    json lines = json::array();
+    for (std::size_t begin = 0; begin < text.size();) {
+        const auto end = std::min(text.find('\n', begin), text.size());
+        lines.push_back(text.substr(begin, end - begin));
+        begin = end + 1;
+    }
+    return lines;
+}
+
+}  // namespace
+
+http_response control_api::decisions(const http_request& r) {
+    constexpr std::size_t usual = 100;
+    json j{{"decisions", json::array()}};
+    const std::size_t most = std::min(number_in(r, "limit", usual), most_decisions);
+    for (const auto& d : watched_.asking.seen().recent.latest(most)) {
+        j["decisions"].push_back(to_json(d, true));
+    }
+    return good(j);
+}
+
+http_response control_api::report(const http_request& r) {
+    constexpr std::size_t day = 86400;
+    constexpr std::size_t most = 31 * day;
+    const auto span = std::chrono::seconds(std::min(number_in(r, "since", day), most));
+    const auto domain = r.parameters.find("domain");
+    const std::string name =
+        domain == r.parameters.end() ? "" : smtpclient::to_lower(domain->second);
+    json j{{"since_s", span.count()}, {"rows", json::array()}};
+    const auto begin = std::chrono::system_clock::now() - span;
+    for (const auto& sum : watched_.asking.seen().monitored.since(begin, name)) {
+        j["rows"].push_back(to_json(sum));
+    }
+    return good(j);
+}
+
+http_response control_api::explain(const http_request& r) {
+    std::string problem;
+    const auto wanted = read_explanation_wanted(r.body, problem);
+    if (!wanted) return wrong(bad_request, problem);
+    if (!wanted->id.empty()) return explain_id(wanted->id);
+    const auto e = envelope_of(wanted->about, problem);
+    if (!e) return wrong(bad_request, problem);
+    return good(to_json(checking_.explain(*e, wanted->about.dry, longest_story)));
+}
+
+http_response control_api::explain_id(const std::string& id) {
+    const auto number = parse_trace_id(id);
+    if (!number)
+        return wrong(bad_request, "an id looks like cf-a2b3c4d: " + smtpclient::printable(id, 100));
+    observations& seen = watched_.asking.seen();
+    const auto decided = seen.recent.find(*number);
+    auto said = seen.dialogues.of_id(*number);
+    if (!decided && !said) {
+        return wrong(not_found,
+                     "no decision of this id is remembered here: the last " +
+                         std::to_string(recent_decisions::others_kept) +
+                         " refused or put off are, and the last " +
+                         std::to_string(recent_decisions::accepted_kept) +
+                         " accepted; the log has the rest");
+    }
+    json j{{"decision", decided ? to_json(*decided, true) : json(nullptr)}};
+    const bool is_own = said.has_value();
+    if (!said) {
+        const auto recipient = smtpclient::mailbox::parse(decided->rcpt.view());
+        if (recipient) said = seen.dialogues.about(recipient->key());
+    }
+    if (!said) {
+        j["dialogue"] = nullptr;
+        return good(j);
+    }
+    const auto at = std::chrono::duration_cast<std::chrono::seconds>(said->at.time_since_epoch());
+    j["dialogue"] = {{"id", "cf-" + make_trace_id(said->id)},
+                     {"own", is_own},  // else the latest about the same recipient
+                     {"at_s", at.count()},
+                     {"lines", lines_of(said->text)}};
+    return good(j);
+}
+
+}  // namespace callforward::milter::control

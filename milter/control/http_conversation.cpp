@@ -1,0 +1,100 @@
+#include "milter/control/http_conversation.h"
+
+#include "milter/control/connection_stream.h"
+#include "milter/log.h"
+
+#include <exception>
+#include <string_view>
+#include <utility>
+
+namespace callforward::milter::control {
+
+namespace {
+
+constexpr int method_not_allowed = 405;
+constexpr int internal_error = 500;
+
+peer peer_of(const httplib::Request& from) {
+    peer p;
+    constexpr std::string_view by_uid = "uid ";
+    if (from.remote_addr.starts_with(by_uid)) {
+        p.user = static_cast<uid_t>(std::stoul(from.remote_addr.substr(by_uid.size())));
+        p.process = from.remote_port;
+    } else {
+        p.address = from.remote_addr;
+    }
+    return p;
+}
+
+}  // namespace
+
+// The library's parser and writer, on connections of our own.
+class http_conversation::parser final : public httplib::Server {
+public:
+    parser(const http_limits& limits, responder respond) : respond_(std::move(respond)) {
+        set_payload_max_length(limits.body);
+        set_keep_alive_max_count(1);
+        set_exception_handler([](const auto&, auto& out, std::exception_ptr thrown) {
+            std::string what = "unknown";
+            try {
+                std::rethrow_exception(std::move(thrown));
+            } catch (const std::exception& e) {
+                what = e.what();
+            } catch (...) {
+            }
+            log::say(log_level::error, "internal error in an HTTP request", {{"what", what}});
+            out.status = internal_error;
+        });
+        // Before a body is read, so that no pattern has to be matched with what a client wrote.
+        set_pre_routing_handler([this, limits](const auto& in, auto& out) {
+            if (in.method == "GET" || in.method == "HEAD") {
+                answer(in, "GET", out);
+                return HandlerResponse::Handled;
+            }
+            if (in.method == "POST" && limits.body > 0) return HandlerResponse::Unhandled;
+            out.status = method_not_allowed;
+            return HandlerResponse::Handled;
+        });
+        Post("/v1/[a-z]{1,20}", [this](const auto& in, auto& out) { answer(in, "POST", out); });
+    }
+
+    void serve(connection_stream& stream) {
+        bool closed = false;
+        process_request(stream, true, closed, nullptr);
+    }
+
+private:
+    void answer(const httplib::Request& in, const char* method, httplib::Response& out) const {
+        http_request request;
+        request.method = method;
+        request.path = in.path;
+        for (const auto& [name, value] : in.params) request.parameters.emplace(name, value);
+        request.body = in.body;
+        request.from = peer_of(in);
+        const http_response response = respond_(request);
+        out.status = response.status;
+        out.set_content(response.body, response.type);
+        out.set_header("Cache-Control", "no-store");
+        out.set_header("X-Content-Type-Options", "nosniff");
+    }
+
+    responder respond_;
+};
+
+http_conversation::http_conversation(const http_limits& limits, responder respond)
+    : parser_(std::make_unique<parser>(limits, std::move(respond))), patience_(limits.patience) {}
+
+http_conversation::~http_conversation() = default;
+
+void http_conversation::have(int descriptor) const noexcept {
+    try {
+        connection_stream stream(descriptor, patience_);
+        const int wrong = stream.read_head();
+        if (wrong > 0) stream.say(wrong);
+        if (wrong != 0) return;
+        parser_->serve(stream);
+    } catch (...) {  // without memory there is nothing to say
+    }
+}
+
+}  // namespace callforward::milter::control

@@ -1,0 +1,134 @@
+#include "milter/control/listener.h"
+
+#include "dns/ip.h"
+#include "milter/listening_socket.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+namespace callforward::milter::control {
+
+namespace {
+
+constexpr int backlog = 64;
+
+[[noreturn]] void cannot_listen(const std::string& where) {
+    throw std::runtime_error("cannot listen on " + where + ": " +
+                             std::generic_category().message(errno));
+}
+
+struct endpoint {
+    sockaddr_storage address{};
+    socklen_t length = 0;
+};
+
+endpoint parse_endpoint(const std::string& text) {
+    const auto colon = text.rfind(':');
+    std::string host = text.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    const auto ip = dns::ip_address::parse(host);
+    std::uint16_t port = 0;
+    const char* const begin = text.data() + (colon == std::string::npos ? text.size() : colon + 1);
+    const char* const end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(begin, end, port);
+    if (!ip || begin == end || error != std::errc{} || rest != end) {
+        throw std::runtime_error("\"" + text + "\" is no address and port, as in 127.0.0.1:9589");
+    }
+    endpoint e;
+    if (ip->is_v4()) {
+        sockaddr_in four{};
+        four.sin_family = AF_INET;
+        four.sin_port = htons(port);
+        inet_pton(AF_INET, ip->text().c_str(), &four.sin_addr);
+        std::memcpy(&e.address, &four, sizeof four);
+        e.length = sizeof four;
+    } else {
+        sockaddr_in6 six{};
+        six.sin6_family = AF_INET6;
+        six.sin6_port = htons(port);
+        inet_pton(AF_INET6, ip->text().c_str(), &six.sin6_addr);
+        std::memcpy(&e.address, &six, sizeof six);
+        e.length = sizeof six;
+    }
+    return e;
+}
+
+}  // namespace
+
+listener::listener(int descriptor, std::string path)
+    : descriptor_(descriptor), path_(std::move(path)) {}
+
+listener::listener(listener&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::exchange(other.path_, {})) {}
+
+listener& listener::operator=(listener&& other) noexcept {
+    std::swap(descriptor_, other.descriptor_);
+    std::swap(path_, other.path_);
+    return *this;
+}
+
+listener::~listener() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+listener listener::at_path(const std::string& path, const std::optional<account>& owner) {
+    make_room_for("unix:" + path);
+    sockaddr_un address{};  // long enough: make_room_for() has looked
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    listener made(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), path);
+    // The mode is there from the first moment that the socket can be connected to.
+    const mode_t before = umask(0117);
+    const int bound =
+        bind(made.descriptor_, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    umask(before);
+    if (bound != 0) cannot_listen(path);
+    if (owner && chown(path.c_str(), owner->user, owner->group) != 0) cannot_listen(path);
+    if (::listen(made.descriptor_, backlog) != 0) cannot_listen(path);
+    return made;
+}
+
+listener listener::at_address(const std::string& text) {
+    const endpoint e = parse_endpoint(text);
+    listener made(::socket(e.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), {});
+    const int yes = 1;
+    setsockopt(made.descriptor_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&e.address);
+    if (bind(made.descriptor_, generic, e.length) != 0) cannot_listen(text);
+    if (::listen(made.descriptor_, backlog) != 0) cannot_listen(text);
+    return made;
+}
+
+std::uint16_t listener::port() const {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    if (getsockname(descriptor_, reinterpret_cast<sockaddr*>(&address), &length) != 0) return 0;
+    if (address.ss_family == AF_INET) {
+        sockaddr_in four{};
+        std::memcpy(&four, &address, sizeof four);
+        return ntohs(four.sin_port);
+    }
+    if (address.ss_family == AF_INET6) {
+        sockaddr_in6 six{};
+        std::memcpy(&six, &address, sizeof six);
+        return ntohs(six.sin6_port);
+    }
+    return 0;
+}
+
+void listener::remove_path() const {
+    if (!path_.empty()) unlink(path_.c_str());
+}
+
+}  // namespace callforward::milter::control

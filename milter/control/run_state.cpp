@@ -1,0 +1,35 @@
+#include "milter/control/run_state.h"
+
+#include <utility>
+
+namespace callforward::milter::control {
+
+run_state::run_state(std::string program_version,
+                     std::string file,
+                     std::shared_ptr<const settings> s) {
+    view_.version = std::move(program_version);
+    view_.file = std::move(file);
+    view_.current = std::move(s);
+    view_.started = wall_clock::now();
+    view_.loaded = view_.started;
+}
+
+void run_state::reloaded(std::shared_ptr<const settings> s) {
+    const std::lock_guard lock(mutex_);
+    view_.current = std::move(s);
+    view_.loaded = wall_clock::now();
+    view_.error.clear();
+}
+
+void run_state::reload_failed(std::string why) {
+    const std::lock_guard lock(mutex_);
+    view_.error = std::move(why);
+    view_.failed = wall_clock::now();
+}
+
+run_state::view run_state::now() const {
+    const std::lock_guard lock(mutex_);
+    return view_;
+}
+
+}  // namespace callforward::milter::control

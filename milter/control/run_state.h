@@ -1,0 +1,39 @@
+// What the daemon knows about its own run: since when, with which configuration, and how the last
+// reload went. Thread: any.
+#pragma once
+
+#include "milter/settings.h"
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace callforward::milter::control {
+
+class run_state {
+public:
+    using wall_clock = std::chrono::system_clock;
+
+    run_state(std::string program_version, std::string file, std::shared_ptr<const settings> s);
+
+    void reloaded(std::shared_ptr<const settings> s);
+    void reload_failed(std::string why);
+
+    struct view {
+        std::string version;
+        std::string file;
+        std::shared_ptr<const settings> current;
+        wall_clock::time_point started;
+        wall_clock::time_point loaded;
+        std::string error;  // of the last reload, when it failed
+        wall_clock::time_point failed;
+    };
+    [[nodiscard]] view now() const;
+
+private:
+    mutable std::mutex mutex_;
+    view view_;
+};
+
+}  // namespace callforward::milter::control

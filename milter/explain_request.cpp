@@ -1,0 +1,51 @@
+#include "milter/explain_request.h"
+
+#include "dns/ip.h"
+#include "smtpclient/mailbox.h"
+#include "smtpclient/printable.h"
+
+namespace callforward::milter {
+
+namespace {
+
+// Of RFC 5737: nobody's, so that only what names it exempts it.
+constexpr const char* some_client = "192.0.2.1";
+constexpr const char* some_mta = "Postfix";
+
+std::string in_brackets(const std::string& address) {
+    return address.starts_with('<') ? address : '<' + address + '>';
+}
+
+}  // namespace
+
+std::optional<envelope> envelope_of(const explain_request& r, std::string& problem) {
+    envelope e;
+    e.mta.version = some_mta;
+    if (r.rcpt.empty()) {
+        problem = "say which recipient";
+        return std::nullopt;
+    }
+    e.rcpt = in_brackets(r.rcpt);
+    e.mail = r.from.empty() ? "<>" : in_brackets(r.from);
+    e.client_address = r.client.empty() ? some_client : r.client;
+    if (!dns::ip_address::parse_literal(e.client_address)) {
+        problem = "not a client's address: " + smtpclient::printable(r.client, 100);
+        return std::nullopt;
+    }
+    const auto recipient = smtpclient::mailbox::parse(r.rcpt);
+    const std::string domain = recipient ? recipient->domain_part() : std::string{};
+    std::string route = r.mta_route.empty() ? "smtp:" + domain : r.mta_route;
+    const auto colon = route.find(':');
+    if (colon == std::string::npos || colon == 0) {
+        problem = "an MTA's route is MAILER:HOST, as in smtp:[192.0.2.25], not " +
+                  smtpclient::printable(route, 100);
+        return std::nullopt;
+    }
+    e.rcpt_mailer = route.substr(0, colon);
+    e.rcpt_host = route.substr(colon + 1);
+    if (e.rcpt_host.empty()) e.rcpt_host = domain;
+    e.rcpt_address = recipient ? recipient->address() : r.rcpt;
+    return e;
+}
+
+}  // namespace callforward::milter

@@ -1,0 +1,242 @@
+#include "milter/fleet/edge.h"
+
+#include "dns/domain.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <stdexcept>
+#include <utility>
+
+namespace callforward::milter::fleet {
+
+using clock = std::chrono::steady_clock;
+using verdicts::change;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto between_repeats = 10s;
+constexpr unsigned closure_holds = 30;  // seconds, unless it is told again
+
+std::string drawn_name() {
+    const auto drawn = verdicts::hash_seed::draw();
+    return std::to_string(drawn.first);
+}
+
+notice::kind kind_of(change::kind what) {
+    switch (what) {
+        case change::kind::forget_address:
+            return notice::kind::forget;
+        case change::kind::forget_domain:
+            return notice::kind::forget_domain;
+        case change::kind::forget_all:
+            return notice::kind::forget_all;
+        case change::kind::declare:
+            return notice::kind::exists;
+    }
+    return notice::kind::forget;
+}
+
+}  // namespace
+
+store_options store_options_of(const cache_settings& s) {
+    store_options o;
+    const std::string wrong = parse_store_address(s.store, o.at);
+    if (!wrong.empty()) throw std::runtime_error("[cache] store " + wrong);
+    o.user = s.store_user;
+    o.password = s.store_password;
+    o.timeout = s.store_timeout;
+    o.trust = s.store_trust;
+    return o;
+}
+
+void edge::attachment::stop() const {
+    if (connections) connections->stop();
+    if (store) store->stop();
+    if (news) news->stop();
+}
+
+edge::edge(store_options options,
+           std::size_t connections_per_host,
+           verdicts::cache& known,
+           std::size_t loops)
+    : options_(std::make_shared<const store_options>(std::move(options))),
+      known_(known),
+      tls_(options_->at.tls ? std::make_unique<tls_files>(options_->at) : nullptr),
+      health_(*options_, loops),
+      trust_(options_->trust, clock::now()),
+      name_(drawn_name()),
+      connections_per_host_(connections_per_host),
+      changes_(known) {
+    known_.believe(&trust_);
+    known_.on_change([this](const change& c) { tell(c); });
+}
+
+edge::attachment edge::attach(const asio::any_io_executor& executor) {
+    const std::lock_guard lock(mutex_);
+    const std::size_t which = loops_.size();
+    attachment a;
+    a.store = std::make_shared<shared_store>(
+        executor, options_, tls_.get(), [this, which](trouble t, const std::string& why) {
+            health_.report(which, t, why);
+        });
+    a.connections = std::make_shared<connection_leases>(executor,
+                                                        a.store->link().shared_from_this(),
+                                                        name_ + '.' + std::to_string(which),
+                                                        connections_per_host_);
+    loops_.push_back({executor, a.store});
+    if (which == 0) {
+        notices::listener to;
+        to.hear = [this](const notice& n) { hear(n); };
+        to.regained = [this] { trust_.regained(clock::now()); };
+        to.lost = [this](steady_time since) { trust_.lost(since); };
+        a.news = std::make_shared<notices>(executor, options_, tls_.get(), std::move(to));
+        asio::post(executor, [news = a.news] { news->start(); });
+        auto repeating = repeat_interlocks(executor);
+        asio::co_spawn(executor, std::move(repeating), asio::detached);
+    }
+    asio::post(executor, [store = a.store] { store->start(); });
+    return a;
+}
+
+std::string edge::complaint() const {
+    const auto state = health();
+    if (state.what != trouble::none) return std::string(to_string(state.what)) + ": " + state.why;
+    return hears_notices() ? "" : "notices of other edges do not arrive";
+}
+
+void edge::close() {
+    const std::lock_guard lock(mutex_);
+    loops_.clear();
+}
+
+void edge::on_first(std::function<void(shared_store&)> job) {
+    const std::lock_guard lock(mutex_);
+    if (loops_.empty()) return;
+    asio::post(loops_.front().executor, [store = loops_.front().store, job = std::move(job)] {
+        if (const auto s = store.lock()) job(*s);
+    });
+}
+
+void edge::publish(notice::kind what, std::string_view name, unsigned seconds) {
+    const notice n{what, name_, seconds, std::string(name)};
+    on_first([this, n](shared_store& store) {
+        const std::string channel = notices::channel_of(*options_);
+        const std::string text = to_text(n);
+        store.link().tell(resp_command({"PUBLISH", channel, text}),
+                          1,
+                          [say = options_->say](const std::optional<replies>& got) {
+                              if (got && !got->front().is_error()) return;
+                              say(log_level::warning,
+                                  "the shared store could not be told a change; the other edges "
+                                  "keep what they know for its time",
+                                  {});
+                          });
+    });
+}
+
+void edge::tell(const change& c) {
+    ++heard_;
+    const auto longest = known_.longest_life();
+    on_first([this, c, longest](shared_store& store) {
+        const auto recipient = smtpclient::mailbox::parse(c.name);
+        switch (c.what) {
+            case change::kind::forget_address:
+                if (recipient) store.forget(*recipient, longest);
+                return;
+            case change::kind::forget_domain:
+                store.forget_domain(c.name, longest);
+                return;
+            case change::kind::forget_all:
+                store.link().change_seed();
+                return;
+            case change::kind::declare:
+                if (recipient)
+                    store.declare(*recipient, known_.declared_record(*recipient), longest);
+                return;
+        }
+    });
+    publish(kind_of(c.what), c.name);
+}
+
+void edge::tell_refused(const smtpclient::mailbox& recipient) {
+    publish(notice::kind::refused, recipient.address());
+}
+
+void edge::tell_interlock(std::string_view domain, bool closed) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (closed) {
+            closed_here_.emplace(domain);
+        } else if (const auto at = closed_here_.find(domain); at != closed_here_.end()) {
+            closed_here_.erase(at);
+        }
+    }
+    publish(closed ? notice::kind::closed : notice::kind::open, domain, closed ? closure_holds : 0);
+}
+
+asio::awaitable<void> edge::repeat_interlocks(asio::any_io_executor executor) {
+    asio::steady_timer timer(executor);
+    for (;;) {
+        timer.expires_after(between_repeats);
+        std::error_code ignored;
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        co_await timer.async_wait(token);
+        std::set<std::string, std::less<>> closed;
+        {
+            const std::lock_guard lock(mutex_);
+            closed = closed_here_;
+        }
+        for (const auto& domain : closed) publish(notice::kind::closed, domain, closure_holds);
+    }
+}
+
+void edge::hear(const notice& n) {
+    if (n.what == notice::kind::forget_all) {
+        // Ours, too: the other loops have to see the new seed.
+        const std::lock_guard lock(mutex_);
+        for (const loop& l : loops_) {
+            asio::post(l.executor, [store = l.store] {
+                if (const auto s = store.lock()) s->link().look_at_seed();
+            });
+        }
+    }
+    if (n.edge == name_) return;
+    const auto domain = dns::domain::parse(n.name);
+    const auto recipient = smtpclient::mailbox::parse(n.name);
+    switch (n.what) {
+        case notice::kind::forget:
+            ++heard_;
+            changes_.put({change::kind::forget_address, n.name});
+            return;
+        case notice::kind::forget_domain:
+            ++heard_;
+            changes_.put({change::kind::forget_domain, n.name});
+            return;
+        case notice::kind::forget_all:
+            ++heard_;
+            changes_.put({change::kind::forget_all, {}});
+            return;
+        case notice::kind::exists:
+            ++heard_;
+            changes_.put({change::kind::declare, n.name});
+            return;
+        case notice::kind::refused:
+            if (recipient && count_) count_(*recipient);
+            return;
+        case notice::kind::closed:
+            if (!domain) return;
+            foreign_.close(domain->name(), n.edge, clock::now(), std::chrono::seconds(n.seconds));
+            return;
+        case notice::kind::open:
+            if (domain) foreign_.open(domain->name(), n.edge);
+            return;
+    }
+}
+
+}  // namespace callforward::milter::fleet

@@ -1,0 +1,226 @@
+#include "milter/fleet/shared_store.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace callforward::milter::fleet {
+
+using verdicts::digest;
+using verdicts::hash_seed;
+using clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto between_renewals = 1s;
+constexpr milliseconds no_answer_for{2000};
+
+// URL-safe base 64 of a number, lowest six bits first: 11 characters.
+std::string text_of(std::uint64_t number) {
+    constexpr std::string_view digits =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    std::string text(11, 'A');
+    for (char& c : text) {
+        c = digits[number & 63U];
+        number >>= 6U;
+    }
+    return text;
+}
+
+std::string text_of(const digest& d) {
+    return text_of(d.first) + text_of(d.second);
+}
+
+std::string fresh_mark() {
+    const hash_seed drawn = hash_seed::draw();
+    return digest{drawn.first, drawn.second}.text().substr(0, mark_size);
+}
+
+}  // namespace
+
+shared_store::shared_store(asio::any_io_executor executor,
+                           std::shared_ptr<const store_options> options,
+                           tls_files* tls,
+                           redis_link::reporter report)
+    : executor_(std::move(executor)),
+      options_(std::move(options)),
+      link_(std::make_shared<redis_link>(executor_, options_, tls, std::move(report))),
+      renewal_(executor_) {}
+
+void shared_store::start() {
+    link_->start();
+}
+
+void shared_store::stop() {
+    stopped_ = true;
+    renewal_.cancel();
+    link_->stop();
+}
+
+std::string shared_store::address_tag(const digest& declared) const {
+    return link_->key("1:{" + text_of(declared.first) + '}');
+}
+
+question_names shared_store::names_of(const smtpclient::question& q,
+                                      std::string_view fingerprint) const {
+    const hash_seed seed = link_->seed();
+    question_names n{seed, verdicts::question_key(q, fingerprint, seed), {}, {}, {}, {}, {}, {}};
+    const std::string tag = address_tag(n.key.declared());
+    n.record = tag + 'r' + text_of(n.key.recipient_only());
+    n.with_sender = tag + 's' + text_of(n.key.with_sender());
+    n.declared = tag + 'd';
+    n.forgotten = tag + 'f';
+    n.domain_forgotten = link_->key("1:{d" + text_of(n.key.tags().domain) + "}f");
+    n.lease = tag + 'l' + text_of(n.key.recipient_only());
+    return n;
+}
+
+std::string shared_store::look_commands(const question_names& n) const {
+    return resp_command({"MGET", n.record, n.with_sender, n.declared, n.forgotten}) +
+           resp_command({"GET", n.domain_forgotten}) + resp_command({"PTTL", n.record}) +
+           resp_command({"PTTL", n.with_sender}) + resp_command({"PTTL", n.declared});
+}
+
+asio::awaitable<std::optional<findings>> shared_store::find(const question_names& names) {
+    std::string commands = look_commands(names);
+    const auto got = co_await link_->ask(std::move(commands), look_replies);
+    if (!got || got->front().is_error()) co_return std::nullopt;
+    co_return findings_of(names, *got);
+}
+
+std::string shared_store::fresh_token() {
+    const hash_seed drawn = hash_seed::draw();
+    return text_of(drawn.first);
+}
+
+asio::awaitable<std::optional<lease>> shared_store::try_lease(const question_names& names) {
+    lease l;
+    l.token = fresh_token();
+    const std::string life = std::to_string(options_->lease.count());
+    std::string commands = resp_command({"SET", names.lease, l.token, "NX", "PX", life}) +
+                           resp_command({"GET", names.lease}) + look_commands(names);
+    const auto begun = clock::now();
+    const auto got = co_await link_->ask(std::move(commands), 2 + look_replies);
+    if (!got || got->front().is_error()) co_return std::nullopt;
+    l.got = got->front().is == resp_value::type::status;
+    l.no_answer = (*got)[1].text == no_answer;
+    const replies looked(got->begin() + 2, got->end());
+    l.found = findings_of(names, looked);
+    if (l.got) {
+        held_[l.token] = {names.lease, begun};
+        if (!renewing_ && !stopped_) {
+            renewing_ = true;
+            auto renewer = renew(shared_from_this());
+            asio::co_spawn(executor_, std::move(renewer), asio::detached);
+        }
+    }
+    co_return std::move(l);
+}
+
+void shared_store::give_back(const question_names& names, const std::string& token, bool answered) {
+    if (held_.erase(token) == 0) return;
+    const std::string life = std::to_string(answered ? 1 : no_answer_for.count());
+    link_->tell(link_->run(script::release, {names.lease}, {token, life}), 1);
+}
+
+void shared_store::put(const question_names& names,
+                       kept_as as,
+                       const std::string& marks,
+                       const std::string& token,
+                       verdicts::record r,
+                       milliseconds keep) {
+    held_.erase(token);
+    const digest& key = as == kept_as::record        ? names.key.recipient_only()
+                        : as == kept_as::with_sender ? names.key.with_sender()
+                                                     : names.key.declared();
+    const std::string& name = as == kept_as::record        ? names.record
+                              : as == kept_as::with_sender ? names.with_sender
+                                                           : names.declared;
+    const auto life = r.expires - r.learnt;
+    r.tags = names.key.tags();
+    r.learnt = origin + life + keep;
+    r.expires = r.learnt + life;
+    const std::string whole =
+        (marks.empty() ? std::string(no_mark) + std::string(no_mark) : marks) +
+        verdicts::encode(r, key, names.seed);
+    const std::string left = std::to_string((life + keep).count());
+    link_->tell(link_->run(script::put, {name, names.lease}, {token, whole, left}), 1);
+}
+
+void shared_store::erase(const std::string& name) {
+    link_->tell(resp_command({"DEL", name}), 1);
+}
+
+void shared_store::forget(const smtpclient::mailbox& recipient, milliseconds longest) {
+    const digest declared = verdicts::key_of_declared(recipient, link_->seed());
+    const std::string tag = address_tag(declared);
+    const std::string life = std::to_string(longest.count());
+    const std::string mark = fresh_mark();
+    link_->tell(
+        resp_command({"SET", tag + 'f', mark, "PX", life}) + resp_command({"DEL", tag + 'd'}), 2);
+}
+
+void shared_store::forget_domain(std::string_view lower_case, milliseconds longest) {
+    const std::uint32_t tag = verdicts::tag_of_domain(lower_case, link_->seed());
+    const std::string life = std::to_string(longest.count());
+    const std::string mark = fresh_mark();
+    link_->tell(resp_command({"SET", link_->key("1:{d" + text_of(tag) + "}f"), mark, "PX", life}),
+                1);
+}
+
+void shared_store::declare(const smtpclient::mailbox& recipient,
+                           const verdicts::record& r,
+                           milliseconds longest) {
+    const hash_seed seed = link_->seed();
+    const digest key = verdicts::key_of_declared(recipient, seed);
+    const std::string tag = address_tag(key);
+    const std::string mark = fresh_mark();
+    const auto life = std::chrono::duration_cast<milliseconds>(r.expires - r.learnt);
+    verdicts::record kept = r;
+    kept.tags = verdicts::tags_of(recipient, seed);
+    kept.learnt = origin + life;
+    kept.expires = kept.learnt + life;
+    const std::string encoded = verdicts::encode(kept, key, seed);
+    link_->tell(resp_command({"SET", tag + 'f', mark, "PX", std::to_string(longest.count())}), 1);
+    // Good until the domain is forgotten the next time.
+    const std::string of_domain = link_->key("1:{d" + text_of(kept.tags.domain) + "}f");
+    link_->tell(resp_command({"GET", of_domain}),
+                1,
+                [link = link_, tag, mark, encoded, life](const std::optional<replies>& got) {
+                    if (!got) return;
+                    const std::string whole = mark + mark_of(got->front()) + encoded;
+                    const std::string left = std::to_string(life.count());
+                    link->tell(resp_command({"SET", tag + 'd', whole, "PX", left}), 1);
+                });
+}
+
+asio::awaitable<void> shared_store::renew([[maybe_unused]] std::shared_ptr<shared_store> self) {
+    while (!stopped_ && !held_.empty()) {
+        renewal_.expires_after(between_renewals / 2);
+        std::error_code ignored;
+        auto token = asio::redirect_error(asio::use_awaitable, ignored);
+        co_await renewal_.async_wait(token);
+        if (!stopped_) renew_due(clock::now());
+    }
+    renewing_ = false;
+}
+
+void shared_store::renew_due(steady_time now) {
+    const std::string life = std::to_string(options_->lease.count());
+    std::string commands;
+    std::size_t count = 0;
+    for (auto& [token, h] : held_) {
+        if (now - h.renewed < between_renewals) continue;
+        h.renewed = now;
+        commands += link_->run(script::renew, {h.key}, {token, life});
+        ++count;
+    }
+    if (count > 0) link_->tell(std::move(commands), count);
+}
+
+}  // namespace callforward::milter::fleet

@@ -1,0 +1,142 @@
+#include "milter/inquiry.h"
+
+#include "milter/log.h"
+
+#include <atomic>
+#include <cstdint>
+#include <random>
+#include <utility>
+
+namespace callforward::milter {
+
+namespace {
+
+using smtpclient::reason;
+using smtpclient::verdict;
+using smtpclient::verdict_class;
+
+constexpr std::size_t most_spare = 64;
+
+// For trace ids, from any thread: SplitMix64 on a counter that begins anywhere. libmilter's threads
+// come and go, so a generator of each thread's own would be seeded over and over.
+std::uint64_t random_number() {
+    constexpr std::uint64_t step = 0x9e3779b97f4a7c15U;
+    static std::atomic<std::uint64_t> counter{(std::uint64_t{std::random_device{}()} << 32U) |
+                                              std::random_device{}()};
+    std::uint64_t z = counter.fetch_add(step, std::memory_order_relaxed) + step;
+    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
+    return z ^ (z >> 31U);
+}
+
+}  // namespace
+
+void inquiry::conclude(verdict_class c, reason r, std::string_view why) {
+    auto v = std::make_shared<verdict>();
+    v->finding = {c, r};
+    v->detail = why;
+    known = std::move(v);
+}
+
+void inquiry::begin(const policy& otherwise) {
+    asked.id = random_number() & trace_id_bits;
+    id = make_trace_id(asked.id);
+    by = &otherwise;
+    source = source::none;
+    is_mailbox = has_sender = sent_away = suspended = by_script = tells = false;
+    for (auto* each : {&rcpt, &from, &route, &text, &line, &rule}) each->clear();
+}
+
+// While it waits for the next RCPT it keeps nothing that others share.
+void inquiry::end() {
+    known.reset();
+    asked.by.reset();
+    changed.reset();
+}
+
+void log_rcpt(const envelope& e,
+              const decision& d,
+              std::chrono::nanoseconds took,
+              inquiry& i,
+              observations& seen) {
+    std::string enhanced;
+    rcpt_record r;
+    r.id = i.id;
+    r.rcpt = i.rcpt;
+    r.from = i.from;
+    r.client = e.client_address;
+    if (const auto* const recipient = i.recipient()) {
+        r.domain = recipient->domain() ? recipient->domain()->name() : recipient->domain_part();
+    }
+    r.route = i.route;
+    r.action = d.action;
+    r.mode = i.by->mode;
+    r.source = i.source;
+    r.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(took);
+    r.reason = reason::timed_out;
+    r.verdict_class = verdict_class::unreachable;
+    r.text = "answer still pending";
+    if (i.known) {
+        const verdict& v = *i.known;
+        r.host = v.host;
+        r.address = v.address;
+        if (v.tls) {
+            i.tls = v.tls->version;
+            if (v.tls->verified) i.tls.append(1, '/').append(v.tls->by);
+            r.tls = i.tls;
+        }
+        r.stage = v.stage;
+        r.outcome = v.outcome();
+        r.reason = v.finding.reason;
+        r.verdict_class = v.finding.verdict_class;
+        i.text = v.detail;
+        if (v.reply) {
+            r.code = v.reply->code;
+            if (const auto given = v.reply->enhanced()) enhanced = smtpclient::to_string(*given);
+            if (i.text.empty()) i.text = v.reply->text();
+        }
+        if (i.by_script) i.text.insert(0, "decided by the policy script; ");
+        if (i.suspended) i.text.insert(0, "suspended by the interlock; ");
+        r.enhanced = enhanced;
+        r.text = i.text;
+    }
+    seen.counts.count({r.outcome, r.reason, r.verdict_class, d.action, i.source, took});
+    seen.recent.note(i.asked.id, r, d);
+    if (r.mode == policy_mode::monitor && d.action != action::accept) {
+        seen.monitored.note(r.domain, r.reason, d.action, r.rcpt, std::chrono::system_clock::now());
+    }
+    if (log::format() == log_format::json) {
+        i.line = json_line(r);
+    } else {
+        append_logfmt_line(i.line, r);
+    }
+    log::line(i.line);
+}
+
+inquiry_memory::inquiry_memory() {
+    spare_.reserve(most_spare);
+}
+
+inquiry_memory::borrowed inquiry_memory::begin(const policy& otherwise) {
+    std::unique_ptr<inquiry> used;
+    {
+        const std::lock_guard lock(mutex_);
+        if (!spare_.empty()) {
+            used = std::move(spare_.back());
+            spare_.pop_back();
+        }
+    }
+    if (!used) used = std::make_unique<inquiry>();
+    used->begin(otherwise);
+    return {used.release(), giver_back(*this)};
+}
+
+void inquiry_memory::take_back(inquiry* done) noexcept {
+    std::unique_ptr<inquiry> used(done);
+    used->end();
+    const std::lock_guard lock(mutex_);
+    // It has room for so many from the start.
+    if (spare_.size() < most_spare) spare_.push_back(std::move(used));
+}
+
+}  // namespace callforward::milter

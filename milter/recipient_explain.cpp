@@ -1,0 +1,90 @@
+// The steps of recipient_check::check(), told instead of counted: `callforward explain`.
+#include "milter/inquiry.h"
+#include "milter/recipient_snapshot.h"
+#include "milter/script_counsel.h"
+#include "milter/transcripts.h"
+#include "milter/verdicts/memory.h"
+
+#include <memory>
+#include <mutex>
+
+namespace callforward::milter {
+
+using clock = std::chrono::steady_clock;
+using smtpclient::mailbox;
+
+story recipient_check::explain(const envelope& e, bool dry, std::chrono::milliseconds at_most) {
+    constexpr std::chrono::milliseconds for_the_answer{1000};  // after the question's own time
+    const auto begin = clock::now();
+    const auto now = current();
+    const auto work = inquiries_.begin(now->all->default_policy);
+    inquiry& i = *work;
+    i.tells = true;
+    story told;
+    told.dry = dry;
+    told.is_asked = is_to_be_asked(*now, e, i);
+    told.by = *i.by;
+    told.scope_rule = i.rule;
+    told.rcpt = i.rcpt;
+    told.from = i.from;
+    told.client = e.client_address;
+    told.route = i.route;
+    if (told.is_asked) {
+        prepare(e, i);
+        told.known_before = engine_.what_is_known(i.asked, i.by->fingerprint);
+        ask_for(told, i.asked, at_most - for_the_answer);
+        i.known = told.verdict;
+        if (dry && i.known && i.known->outcome() != smtpclient::outcome::undeliverable) {
+            i.known.reset();
+        }
+    }
+    told.verdict = i.known;
+    const mailbox* const recipient = i.recipient();
+    if (told.verdict) {
+        told.would = decide(*told.verdict, told.by, recipient);
+        if (told.by.script) {
+            static_cast<void>(counsel_after(
+                {e, recipient, i.rcpt, i.from}, *told.verdict, source::probe, told.by, told.would));
+        }
+        told.suspended = told.verdict->outcome() == smtpclient::outcome::undeliverable &&
+                         recipient != nullptr && engine_.is_suspended(*recipient);
+        if (told.suspended && told.would.action == action::reject) told.would = domain_suspended();
+        told.would_keep = verdicts::lifetime(*told.verdict, engine_.known().settings());
+    } else if (!dry) {
+        told.would = still_pending();
+    }
+    if (i.sent_away) told.would = too_many_unknown();
+    told.is_enforced = told.by.mode == policy_mode::enforce;
+    told.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - begin);
+    return told;
+}
+
+void recipient_check::ask_for(story& told,
+                              smtpclient::question q,
+                              std::chrono::milliseconds at_most) {
+    struct heard {
+        std::mutex mutex;
+        transcript lines;
+    };
+    // Shared: the question may outlive our patience.
+    const auto said = std::make_shared<heard>();
+    q.trace = [said](char side, std::string_view line) {
+        const std::lock_guard lock(said->mutex);
+        said->lines.add(side, line);
+    };
+    q.dry = told.dry;
+    told.verdict = engine_.ask_alone(q, at_most);
+    const std::lock_guard lock(said->mutex);
+    told.dialogue = said->lines.text();
+    if (told.verdict && told.verdict->reply) {
+        told.reply_rule = smtpclient::rule_that_fires(
+            *told.verdict->reply,
+            {told.verdict->stage,
+             q.original_sender,
+             q.recipient.domain() ? std::string_view(q.recipient.domain()->name())
+                                  : std::string_view()},
+            q.by->rules);
+    }
+}
+
+}  // namespace callforward::milter

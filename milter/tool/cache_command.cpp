@@ -1,0 +1,225 @@
+#include "milter/tool/cache_command.h"
+
+#include "milter/tool/terminal.h"
+#include "smtpclient/mailbox.h"
+#include "smtpclient/printable.h"
+
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include <cstdint>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <utility>
+
+namespace callforward::tool {
+
+namespace {
+
+constexpr std::size_t in_one_request = 10000;
+constexpr std::size_t longest_line = 4096;
+constexpr std::size_t bad_lines_shown = 100;
+
+std::string text_at(const json& j, const char* name) {
+    const auto found = j.find(name);
+    if (found == j.end() || found->is_null()) return {};
+    return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+std::string life(const json& entry) {
+    const auto age = entry.at("age_s").get<std::int64_t>();
+    const auto left = entry.at("expires_in_s").get<std::int64_t>();
+    const std::string end =
+        left > 0 ? "good for " + duration_words(left) : "expired " + duration_words(-left) + " ago";
+    return "learnt " + duration_words(age) + " ago, " + end;
+}
+
+std::string verdict_words(const json& entry) {
+    std::string text = text_at(entry, "outcome") + " (" + text_at(entry, "reason") + ')';
+    if (const std::string code = text_at(entry, "code"); !code.empty()) {
+        text += ", " + code;
+        for (const char* const part : {"enhanced", "text"}) {
+            if (const std::string more = text_at(entry, part); !more.empty()) text += ' ' + more;
+        }
+    } else if (const std::string detail = text_at(entry, "detail"); !detail.empty()) {
+        text += ", " + detail;
+    }
+    if (const std::string host = text_at(entry, "host"); !host.empty()) text += ", from " + host;
+    return text;
+}
+
+colour shade_of(const json& entry) {
+    const std::string outcome = text_at(entry, "outcome");
+    if (outcome == "deliverable") return colour::good;
+    return outcome == "undeliverable" ? colour::bad : colour::warning;
+}
+
+void show(const json& found) {
+    const json& memory = found.at("memory");
+    if (memory.is_array()) {
+        std::cout << text_at(found, "address") << '\n';
+        if (memory.empty()) std::cout << "  in memory: nothing\n";
+        for (const json& entry : memory) {
+            std::cout << "  in memory: " << in_colour(shade_of(entry), verdict_words(entry))
+                      << "\n    " << life(entry) << '\n';
+        }
+    } else {
+        std::cout << text_at(found, "domain") << "\n  in memory: " << text_at(memory, "deliverable")
+                  << " deliverable, " << text_at(memory, "undeliverable") << " undeliverable, "
+                  << text_at(memory, "undetermined") << " undetermined\n";
+    }
+    if (found.at("store").empty()) std::cout << "  in the store: nothing\n";
+    for (const json& entry : found.at("store")) {
+        std::cout << "  in the store: "
+                  << (memory.is_array() ? "" : text_at(entry, "recipient") + ", ")
+                  << in_colour(shade_of(entry), verdict_words(entry)) << "\n    " << life(entry)
+                  << '\n';
+    }
+    if (found.value("more", false)) {
+        std::cout << "  and more: callforward cache export has them all\n";
+    }
+}
+
+struct import_sums {
+    std::size_t known = 0;
+    std::size_t bad = 0;
+};
+
+void complain(const std::string& file, const listed_addresses::line& line, std::size_t nth) {
+    if (nth > bad_lines_shown) return;
+    std::cerr << file << ':' << line.number
+              << ": not an address: " << smtpclient::printable_utf8(line.text, 200) << '\n';
+    if (nth == bad_lines_shown) std::cerr << "callforward: no more bad lines are shown\n";
+}
+
+import_sums import_all(const daemon_client& daemon, std::istream& from, const std::string& file) {
+    struct stat about {};
+    const auto size =
+        stat(file.c_str(), &about) == 0 ? static_cast<std::uint64_t>(about.st_size) : 0;
+    progress_bar bar("import", size);
+    import_sums sums;
+    std::size_t line = 0;
+    std::uint64_t done = 0;
+    for (;;) {
+        const listed_addresses some = read_addresses(from, in_one_request, line);
+        if (some.good.empty() && some.bad.empty()) break;
+        for (const auto& each : some.bad) complain(file, each, ++sums.bad);
+        if (some.good.empty()) continue;
+        json addresses = json::array();
+        for (const auto& each : some.good) {
+            addresses.push_back(each.text);
+            done += each.text.size() + 1;
+        }
+        const json result = daemon.post("/v1/known", {{"addresses", std::move(addresses)}});
+        sums.known += result.at("known").get<std::size_t>();
+        for (const json& refused : result.at("bad")) {
+            complain(file, some.good.at(refused.at("index").get<std::size_t>()), ++sums.bad);
+        }
+        bar.at(done);
+    }
+    return sums;
+}
+
+}  // namespace
+
+listed_addresses read_addresses(std::istream& from, std::size_t most, std::size_t& line) {
+    listed_addresses found;
+    std::string text;
+    while (found.good.size() + found.bad.size() < most && std::getline(from, text)) {
+        ++line;
+        const auto begin = text.find_first_not_of(" \t\r");
+        if (begin == std::string::npos || text[begin] == '#') continue;
+        text = text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
+        const bool good = text.size() <= longest_line && smtpclient::mailbox::parse(text);
+        (good ? found.good : found.bad).push_back({text.substr(0, longest_line), line});
+    }
+    return found;
+}
+
+json about(const std::string& address_or_domain) {
+    if (address_or_domain.empty()) throw tool_error(EX_USAGE, "say an address or a domain");
+    const bool is_address = address_or_domain.find('@') != std::string::npos;
+    return {{is_address ? "address" : "domain", address_or_domain}};
+}
+
+int run_cache_show(const daemon_options& o, const std::string& what) {
+    const json asked = about(what);
+    const auto first = asked.items().begin();
+    const json found =
+        daemon_client(o).get("/v1/cache", {{first.key(), first.value().get<std::string>()}});
+    if (o.json) {
+        std::cout << found.dump() << '\n';
+    } else {
+        show(found);
+    }
+    return EX_OK;
+}
+
+int run_cache_forget(const daemon_options& o, const std::string& what) {
+    const json result = daemon_client(o).post("/v1/forget", about(what));
+    if (o.json) {
+        std::cout << result.dump() << '\n';
+    } else {
+        std::cout << "Forgotten; " << text_at(result, "forgotten") << " entries were in memory.\n";
+    }
+    return EX_OK;
+}
+
+int run_cache_import(const daemon_options& o, const std::string& file) {
+    const bool from_input = file == "-";
+    std::ifstream opened;
+    if (!from_input) {
+        opened.open(file);
+        if (!opened) throw tool_error(EX_NOINPUT, "cannot read " + file);
+    }
+    const import_sums sums =
+        import_all(daemon_client(o), from_input ? std::cin : opened, from_input ? "(input)" : file);
+    if (o.json) {
+        std::cout << json{{"known", sums.known}, {"bad", sums.bad}}.dump() << '\n';
+    } else {
+        std::cout << sums.known << " addresses are known to exist";
+        if (sums.bad > 0) std::cout << "; " << sums.bad << " lines were no addresses";
+        std::cout << ".\n";
+    }
+    return sums.bad > 0 ? EX_DATAERR : EX_OK;
+}
+
+int run_cache_export(const daemon_options& o) {
+    const daemon_client daemon(o);
+    std::string from;
+    std::uint64_t done = 0;
+    std::unique_ptr<progress_bar> bar;
+    do {
+        const json page = daemon.get("/v1/export", {{"from", from}});
+        if (!bar)
+            bar = std::make_unique<progress_bar>("export", page.at("total").get<std::uint64_t>());
+        for (const json& r : page.at("records")) {
+            ++done;
+            if (o.json) {
+                std::cout << r.dump() << '\n';
+            } else {
+                std::cout << text_at(r, "recipient") << '\t' << text_at(r, "outcome") << '\t'
+                          << text_at(r, "reason") << '\t' << text_at(r, "code") << '\t'
+                          << text_at(r, "age_s") << '\t' << text_at(r, "expires_in_s") << '\n';
+            }
+        }
+        if (!std::cout) throw tool_error(EX_IOERR, "standard output cannot be written");
+        bar->at(done);
+        from = page.at("next").get<std::string>();
+    } while (!from.empty());
+    return EX_OK;
+}
+
+int run_cache_flush(const daemon_options& o) {
+    const json result = daemon_client(o).post("/v1/flush", json::object());
+    if (o.json) {
+        std::cout << result.dump() << '\n';
+    } else {
+        std::cout << "Everything is forgotten: " << text_at(result, "forgotten")
+                  << " entries in memory, " << text_at(result, "stored") << " in the store.\n";
+    }
+    return EX_OK;
+}
+
+}  // namespace callforward::tool

@@ -1,0 +1,36 @@
+// `callforward cache show, forget, import, export, flush`: what the daemon knows about recipients
+// (callforward(1)).
+#pragma once
+
+#include "milter/tool/daemon_client.h"
+
+#include <cstddef>
+#include <istream>
+#include <string>
+#include <vector>
+
+namespace callforward::tool {
+
+struct listed_addresses {  // of a file: one a line, blank lines and "# ..." left out
+    struct line {
+        std::string text;
+        std::size_t number;
+    };
+    std::vector<line> good;
+    std::vector<line> bad;  // no mailbox
+};
+// The next at most `most` lines that hold something; line counts on from the last call.
+[[nodiscard]] listed_addresses read_addresses(std::istream& from,
+                                              std::size_t most,
+                                              std::size_t& line);
+
+// "USER@DOMAIN" or "DOMAIN", as the daemon is asked about it: {"address": ...} or {"domain": ...}.
+[[nodiscard]] json about(const std::string& address_or_domain);
+
+[[nodiscard]] int run_cache_show(const daemon_options& o, const std::string& what);
+[[nodiscard]] int run_cache_forget(const daemon_options& o, const std::string& what);
+[[nodiscard]] int run_cache_import(const daemon_options& o, const std::string& file);
+[[nodiscard]] int run_cache_export(const daemon_options& o);
+[[nodiscard]] int run_cache_flush(const daemon_options& o);
+
+}  // namespace callforward::tool

@@ -1,0 +1,123 @@
+#include "milter/tool/daemon_client.h"
+
+#include "milter/config.h"
+#include "smtpclient/printable.h"
+
+#include <grp.h>
+#include <httplib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+namespace callforward::tool {
+
+namespace {
+
+constexpr const char* default_file = "/etc/callforward/callforward.toml";
+constexpr int patience_seconds = 90;  // a call-forward may take 60
+
+// Why nobody answers: the library's own errors do not tell a missing socket from a forbidden one.
+std::string why_unreachable(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return "the path is too long for a socket";
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int result =
+        ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    const int error = errno;
+    ::close(probe);
+    return result == 0 ? "it gave no answer" : std::generic_category().message(error);
+}
+
+// Whose group may use the socket: its own, or, where even that is hidden, that of its folder.
+std::string group_of(const std::string& path) {
+    struct stat about {};
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    if (::stat(path.c_str(), &about) != 0 && ::stat(folder.c_str(), &about) != 0) return {};
+    const group* const found = about.st_gid == 0 ? nullptr : ::getgrgid(about.st_gid);
+    return found == nullptr ? "" : found->gr_name;
+}
+
+[[noreturn]] void unreachable(const std::string& path) {
+    const std::string why = why_unreachable(path);
+    const bool forbidden = why == std::generic_category().message(EACCES);
+    const std::string name = forbidden ? group_of(path) : "";
+    const std::string advice =
+        forbidden ? "Be root, or a user in the " +
+                        (name.empty() ? "socket's group." : "group " + name + '.')
+                  : "Is callforward-milter running? If its configuration is another, say -c FILE, "
+                    "or --socket PATH.";
+    throw tool_error(EX_UNAVAILABLE,
+                     "cannot reach the daemon at " + path + ": " + why + ". " + advice);
+}
+
+int exit_code_for(int status) {
+    constexpr int bad_request = 400;
+    constexpr int unprocessable = 422;
+    if (status == bad_request) return EX_USAGE;
+    return status == unprocessable ? EX_CONFIG : EX_TEMPFAIL;
+}
+
+template <class Request>
+json ask(const std::string& socket, Request request) {
+    httplib::ClientImpl client(socket, 80);
+    client.set_address_family(AF_UNIX);
+    client.set_default_headers({{"Host", "localhost"}});
+    client.set_read_timeout(patience_seconds);
+    const httplib::Result result = request(client);
+    if (!result) unreachable(socket);
+    json body = json::parse(result->body, nullptr, false);
+    if (body.is_discarded()) {
+        throw tool_error(EX_PROTOCOL,
+                         "the daemon's answer is not understood; is it of another release?");
+    }
+    constexpr int first_failure = 400;
+    if (result->status < first_failure) return body;
+    const auto error = body.find("error");
+    const std::string why = error != body.end() && error->is_string()
+                                ? error->get<std::string>()
+                                : "HTTP status " + std::to_string(result->status);
+    throw tool_error(exit_code_for(result->status), why);
+}
+
+}  // namespace
+
+std::string control_socket(const daemon_options& o) {
+    if (!o.socket.empty()) return o.socket;
+    const bool named = !o.config.empty();
+    const std::string file = named ? o.config : default_file;
+    try {
+        const auto s = milter::load_settings(file, {}, !named);
+        if (!s.control.socket.empty()) return s.control.socket;
+    } catch (const milter::config_error& e) {
+        // The daemon may run with what was there before.
+        if (!named) return milter::control_settings{}.socket;
+        throw tool_error(EX_CONFIG, e.what());
+    }
+    throw tool_error(EX_UNAVAILABLE,
+                     "[control] socket is \"\" in " + file + ": this daemon has no control socket");
+}
+
+json daemon_client::get(const std::string& path, const parameters& with) const {
+    httplib::Params query;
+    for (const auto& [name, value] : with) query.emplace(name, value);
+    return ask(socket_, [&](httplib::ClientImpl& client) {
+        return client.Get(path.c_str(), query, httplib::Headers{});
+    });
+}
+
+json daemon_client::post(const std::string& path, const json& body) const {
+    const std::string text = body.dump(-1, ' ', false, json::error_handler_t::replace);
+    return ask(socket_, [&](httplib::ClientImpl& client) {
+        return client.Post(path.c_str(), text, "application/json");
+    });
+}
+
+}  // namespace callforward::tool

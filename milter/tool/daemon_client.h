@@ -1,0 +1,50 @@
+// The tool's side of the control socket: one request at a time, over a unix socket, JSON both ways.
+//
+// Whatever goes wrong is a tool_error with the exit code of sysexits(3) and a sentence that says
+// what to do: 69 when nobody answers at the socket, 78 for a configuration the daemon refuses, 64
+// for a request it does not understand.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <map>
+#include <stdexcept>
+#include <string>
+
+namespace callforward::tool {
+
+using json = nlohmann::ordered_json;
+
+class tool_error : public std::runtime_error {
+public:
+    tool_error(int exit_code, const std::string& what)
+        : std::runtime_error(what), exit_code_(exit_code) {}
+    [[nodiscard]] int exit_code() const { return exit_code_; }
+
+private:
+    int exit_code_;
+};
+
+struct daemon_options {
+    std::string socket;  // "": that of the configuration
+    std::string config;  // "": the default file, if it is there
+    bool json = false;
+};
+
+// --socket, or what [control] socket of the configuration says. Throws tool_error.
+[[nodiscard]] std::string control_socket(const daemon_options& o);
+
+class daemon_client {
+public:
+    explicit daemon_client(const daemon_options& o) : socket_(control_socket(o)) {}
+
+    using parameters = std::map<std::string, std::string>;
+    [[nodiscard]] json get(const std::string& path, const parameters& with = {}) const;
+    [[nodiscard]] json post(const std::string& path, const json& body) const;
+    [[nodiscard]] const std::string& socket() const { return socket_; }
+
+private:
+    std::string socket_;
+};
+
+}  // namespace callforward::tool

@@ -1,0 +1,273 @@
+"""Three edges with one Redis: each recipient is asked about once, what one edge forgets all forget,
+and another master is found. What trouble of the store costs: test_fleet_trouble.
+
+CALLFORWARD_LONG=1 in the environment: with the numbers of the issue instead of those that a short
+check has time for.
+"""
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+import unittest
+
+from fleet_fixture import Edges
+from harness.milter_client import HungUp, MilterClient
+from harness.next_hop import Held, by_local_part
+from harness.redis import Redis, Sentinel
+from harness.sandbox import binary, free_port, wait_until
+
+LONG = os.environ.get("CALLFORWARD_LONG") == "1"
+RECIPIENTS = 10000 if LONG else 1500
+GUIDE = os.path.join(os.path.dirname(__file__), "..", "..", "contrib", "doc", "fleet.md")
+
+
+class Fleet(Edges, unittest.TestCase):
+    # --- what is shared ---
+
+    def test_what_one_edge_has_asked_the_others_know(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        for recipient in ("known@one.test", "nobody@one.test"):
+            for daemon in self.edges:
+                self.assert_right(recipient, self.ask(daemon, recipient))
+            self.assertEqual(self.hop.asked(recipient), 1)
+        self.assertEqual([self.source(daemon, "known@one.test") for daemon in self.edges],
+                         ["probe", "cache", "cache"])
+
+    def test_each_of_many_recipients_is_asked_about_once_by_the_whole_fleet(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        recipients = [("known" if i % 3 else "none") + f"{i}@one.test" for i in range(RECIPIENTS)]
+
+        def ask_all(daemon, offset):
+            client = self.client(daemon)
+            for i in range(len(recipients)):
+                recipient = recipients[(i + offset) % len(recipients)]
+                self.assert_right(recipient, self.say(client, recipient)[0])
+        # Two clients at each edge, one of them in step with those of the other edges.
+        self.in_parallel(*[lambda d=daemon, o=offset: ask_all(d, o)
+                           for daemon in self.edges for offset in (0, RECIPIENTS // 2)])
+        asked = {}
+        for command in list(self.hop.commands):
+            if command.upper().startswith("RCPT"):
+                asked[command] = asked.get(command, 0) + 1
+        self.assertEqual(len(asked), RECIPIENTS)
+        self.assertEqual({command for command, times in asked.items() if times != 1}, set())
+
+    def test_one_edge_asks_while_the_others_wait_for_its_answer(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        answer = Held("250 2.1.5 Ok")
+        self.hop.rcpt["known.slow@one.test"] = answer
+        results = []
+        threads = [threading.Thread(
+            target=lambda d=daemon: results.append(self.ask(d, "known.slow@one.test")))
+            for daemon in self.edges]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: self.hop.asked("known.slow@one.test"), "the first question")
+        time.sleep(2)  # long enough for the others to have asked, if they did
+        answer.release()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(results, ["", "", ""])
+        self.assertEqual(self.hop.asked("known.slow@one.test"), 1)
+        sources = sorted(self.source(daemon, "known.slow@one.test") for daemon in self.edges)
+        self.assertEqual(sources, ["probe", "shared", "shared"])
+
+    def test_an_edge_that_dies_with_the_question_leaves_it_to_another(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        self.hop.rcpt["known.slow@one.test"] = Held("250 2.1.5 Ok")
+        first = threading.Thread(target=self.ask_and_lose, args=(self.edges[0],))
+        first.start()
+        wait_until(lambda: self.hop.asked("known.slow@one.test"), "the first question")
+        self.hop.rcpt["known.slow@one.test"] = "250 2.1.5 Ok"
+        self.edges[0].kill()
+        first.join()
+        self.assertEqual(self.ask(self.edges[1], "known.slow@one.test"), "")
+        self.assertEqual(self.hop.asked("known.slow@one.test"), 2)
+        self.edges[0].start("--set", 'cache.store="memory"')
+
+    def tool(self, daemon, *arguments):
+        done = subprocess.run([binary("milter", "tool", "callforward"), *arguments, "--json",
+                               "--socket", daemon.control], capture_output=True, text=True,
+                              timeout=30, check=True)
+        return json.loads(done.stdout)
+
+    def test_a_forgotten_address_is_asked_about_again_from_every_edge_at_once(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        wait_until(lambda: redis("PUBSUB", "NUMSUB", "callforward:news:0")[1] == 3,
+                   "three subscriptions")
+        for recipient in ("known@one.test", "known.domain@two.test"):
+            for daemon in self.edges:
+                self.assertEqual(self.ask(daemon, recipient), "")
+            self.assertEqual(self.hop.asked(recipient), 1)
+        self.hop.rcpt["known@one.test"] = self.hop.rcpt["known.domain@two.test"] = "550 5.1.1 gone"
+        self.tool(self.edges[0], "cache", "forget", "known@one.test")
+        self.tool(self.edges[1], "cache", "forget", "two.test")
+        # Until the notice comes an edge answers from memory, and does not ask; without one that lasts a minute.
+        for recipient in ("known@one.test", "known.domain@two.test"):
+            for daemon in self.edges:
+                wait_until(lambda r=recipient, d=daemon: self.ask(d, r).startswith("550 5.1.1"),
+                           f"{recipient} to be forgotten", 20)
+            self.assertEqual(self.hop.asked(recipient), 2)
+
+    def test_an_address_that_is_declared_exists_for_every_edge_at_once(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        wait_until(lambda: redis("PUBSUB", "NUMSUB", "callforward:news:0")[1] == 3,
+                   "three subscriptions")
+        for daemon in self.edges:
+            self.assertRegex(self.ask(daemon, "nobody@one.test"), "^550 5.1.1")
+        self.tool(self.edges[1], "cache", "import", self.box.write("new", "nobody@one.test\n"))
+        for daemon in self.edges:
+            wait_until(lambda d=daemon: self.ask(d, "nobody@one.test") == "", "the declared address", 20)
+        self.assertEqual(self.hop.asked("nobody@one.test"), 1)
+
+    def test_an_interlock_that_closes_on_one_edge_closes_on_all(self):
+        redis = Redis(self.box)
+        self.start(redis.url, "interlock.flip_limit=3", 'interlock.flip_window="2s"',
+                   'cache.deliverable="100ms"', 'cache.undeliverable="100ms"')
+        self.used()
+        wait_until(lambda: redis("PUBSUB", "NUMSUB", "callforward:news:0")[1] == 3,
+                   "three subscriptions")
+        people = [f"known{number}@one.test" for number in range(4)]
+        for recipient in people:
+            self.assertEqual(self.ask(self.edges[0], recipient), "")
+        self.hop.rcpt["*"] = "550 5.1.1 the directory is away"
+        for recipient in people:
+            wait_until(lambda r=recipient: self.ask(self.edges[0], r), f"{recipient} to be refused")
+        self.edges[0].wait_for_line("interlock closed")
+        for daemon in self.edges:
+            wait_until(lambda d=daemon: self.ask(d, "nobody@one.test").startswith("450 4.3.0"),
+                       f"the interlock of {daemon.name}")
+            self.assertRegex(self.ask(daemon, "nobody@two.test"), "^550 5.1.1")
+        self.hop.rcpt["*"] = by_local_part
+        for daemon in self.edges:
+            wait_until(lambda d=daemon: self.ask(d, "nobody@one.test").startswith("550"),
+                       f"{daemon.name} to reject again", 60)
+
+    def test_a_database_number_and_a_prefix_keep_fleets_apart(self):
+        redis = Redis(self.box)
+        self.start(f"{redis.url}?db=3&prefix=mx:")
+        self.used()
+        other = self.edge("other", f"{redis.url}?db=3")
+        other.wait_for_line("the shared store is used")
+        for daemon in (*self.edges, other):
+            self.assertEqual(self.ask(daemon, "known@one.test"), "")
+        self.assertEqual(self.hop.asked("known@one.test"), 2)
+        self.assertEqual(redis("DBSIZE"), 0)
+        self.assertIn("db3:", redis("INFO", "keyspace"))
+
+    def test_status_says_how_the_store_is(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        daemon = self.edges[0]
+        wait_until(lambda: self.tool(daemon, "status")["cache"]["store_error"] is None, "no trouble")
+        redis.kill()
+        wait_until(lambda: "unreachable" in (self.tool(daemon, "status")["cache"]["store_error"]
+                                             or ""), "trouble")
+
+    def test_connections_to_a_host_are_counted_over_all_edges(self):
+        redis = Redis(self.box)
+        # Whoever waits for the connections of the edge that is killed waits for up to 15 s.
+        self.start(redis.url, "limits.fleet_connections_per_host=3", 'limits.idle_session="500ms"',
+                   'milter.answer_within="40s"')
+        self.used()
+        most, stop = [0], threading.Event()
+
+        def watch():
+            # A session that has said goodbye is still counted for a moment by the next hop.
+            recent = [0] * 50
+            while not stop.wait(0.004):
+                recent = recent[1:] + [self.hop.open_sessions()]
+                most[0] = max(most[0], min(recent))
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+
+        def ask_some(number, daemon, times=60):
+            with MilterClient(daemon.milter, client="192.0.2.9", patience=60.0) as client:
+                for i in range(times):
+                    recipient = f"known{number}.{time.monotonic_ns()}.{i}@one.test"
+                    self.assertEqual(self.say(client, recipient)[0], "")
+
+        def ask_at(edges):
+            self.in_parallel(*[lambda n=n, d=d: ask_some(n, d)
+                               for n, d in enumerate(edges) for _ in range(4)])
+        try:
+            ask_at(self.edges)
+            self.edges[0].kill()  # its connections are not given to others before they are over
+            ask_at(self.edges[1:])
+        finally:
+            stop.set()
+            watcher.join()
+        self.edges[0].start("--set", 'cache.store="memory"')
+        self.assertLessEqual(most[0], 3)
+        self.assertGreaterEqual(most[0], 2)
+
+    def ask_and_lose(self, daemon):
+        try:
+            self.ask(daemon, "known.slow@one.test")
+        except HungUp:
+            pass
+
+    def test_a_store_without_the_right_password_is_said_once_and_not_used(self):
+        redis = Redis(self.box, "redis", "--requirepass", "secret")
+        self.start(redis.url)
+        for daemon in self.edges:
+            daemon.wait_for_line("state=refused.*NOAUTH")
+        for daemon in self.edges:
+            self.assertEqual(self.ask(daemon, "known@one.test"), "")
+        self.assertEqual(self.hop.asked("known@one.test"), 3)
+
+    def test_a_user_with_the_rights_that_the_guide_names_is_enough(self):
+        redis = Redis(self.box)
+        with open(GUIDE, encoding="utf-8") as file:
+            rule = re.search(r"ACL SETUSER callforward .*?(?=```)", file.read(), re.DOTALL)[0]
+        self.assertEqual(redis(*rule.replace("PASSWORD", "secret").split()), "OK")
+        secret = self.box.write("secret", "secret\n")
+        os.chmod(secret, 0o640)
+        self.start(redis.url, 'cache.store_user="callforward"',
+                   f'cache.store_password_file="{secret}"')
+        self.used()
+        wait_until(lambda: redis("PUBSUB", "NUMSUB", "callforward:news:0")[1] == 3,
+                   "three subscriptions")
+        for daemon in self.edges:
+            self.assertEqual(self.ask(daemon, "known@one.test"), "")
+        self.assertEqual(self.hop.asked("known@one.test"), 1)
+        self.assertEqual([line for daemon in self.edges for line in daemon.lines()
+                          if "refused" in line], [])
+
+    def test_another_master_is_found_through_the_sentinel(self):
+        master = Redis(self.box, "master", port=True)
+        replica = Redis(self.box, "replica", "--replicaof", "127.0.0.1", str(master.port),
+                        port=True)
+        wait_until(lambda: "master_link_status:up" in replica("INFO", "replication"),
+                   "the replica to follow", 20)
+        sentinel = Sentinel(self.box, master)
+        # The first of them is down, and costs nothing but the look.
+        self.start(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/main")
+        self.used()
+        self.assertEqual(self.ask(self.edges[0], "known@one.test"), "")
+        wait_until(lambda: replica("KEYS", "*}r*"), "the record on the replica")
+        before = [len(daemon.lines()) for daemon in self.edges]
+        master.kill()
+        self.assertEqual(self.ask(self.edges[0], "known.meanwhile@one.test"), "")
+        wait_until(lambda: sentinel.master() == replica.port, "the sentinel to choose", 30)
+        for daemon, since in zip(self.edges, before):
+            daemon.wait_for_line("the shared store is used", since, 20)
+        self.assertEqual(self.ask(self.edges[1], "known@one.test"), "")
+        self.assertEqual(self.source(self.edges[1], "known@one.test"), "cache")
+        self.assertEqual(self.hop.asked("known@one.test"), 1)

@@ -1,0 +1,155 @@
+// Engines that share a store, as the edges of one site do.
+#include "milter/engine.h"
+#include "tests/milter/fleet/played_store.h"
+#include "tests/milter/played_next_hop.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <map>
+#include <thread>
+
+using namespace callforward;
+using namespace callforward::milter;
+using namespace std::chrono_literals;
+using callforward::tests::played_next_hop;
+using clock_type = std::chrono::steady_clock;
+
+namespace {
+
+smtpclient::question about(const played_next_hop& host, const std::string& rcpt) {
+    smtpclient::question q;
+    q.recipient = smtpclient::mailbox::parse(rcpt).value();
+    q.sender = "alice@sender.test";
+    std::string error;
+    q.to.hops.push_back(smtpclient::parse_next_hop(host.route(), error).value());
+    q.by = std::make_shared<const smtpclient::transport>();
+    q.helo = "mx.test";
+    return q;
+}
+
+std::string ask(engine& e, const smtpclient::question& q) {
+    const answer a = e.ask(q, "policy", {clock_type::now() + 20s, {}});
+    if (!a.verdict) return "pending";
+    return std::string(to_string(a.verdict->finding.reason)) + ' ' +
+           std::string(to_string(a.source));
+}
+
+bool soon(const std::function<bool()>& is_so) {
+    const auto limit = clock_type::now() + 40s;
+    while (!is_so()) {
+        if (clock_type::now() > limit) return false;
+        std::this_thread::sleep_for(1ms);
+    }
+    return true;
+}
+
+settings sharing(const tests::redis_server& redis) {
+    settings s = default_settings();
+    s.cache.store = "redis+unix:" + redis.path();
+    s.cache.store_timeout = 10s;  // the machine may be busy
+    return s;
+}
+
+struct two_engines {
+    explicit two_engines(std::string_view rules, const settings& s, const tests::redis_server& r)
+        : host(rules), redis(r), one(s, 2), two(s, 2) {
+        REQUIRE(soon([this] { return is_ready(one) && is_ready(two); }));
+    }
+    static bool is_ready(engine& e) {
+        return e.shared()->health().what == fleet::trouble::none && e.shared()->hears_notices();
+    }
+
+    played_next_hop host;
+    const tests::redis_server& redis;
+    engine one;
+    engine two;
+};
+
+}  // namespace
+
+TEST_CASE("what one engine has asked the other knows, a refusal of its sender, too") {
+    const tests::redis_server redis;
+    two_engines e(
+        "rcpt nobody@* 550 5.1.1 no such user\nrcpt bare@* 550 no\n", sharing(redis), redis);
+    for (const auto& [rcpt, reason] :
+         std::map<std::string, std::string>{{"u@a.test", "accepted"},
+                                            {"nobody@a.test", "unknown_user"},
+                                            {"bare@a.test", "unknown_user"}}) {
+        CHECK(ask(e.one, about(e.host, rcpt)) == reason + " probe");
+        CHECK(soon([&] { return ask(e.two, about(e.host, rcpt)) == reason + " cache"; }));
+    }
+    CHECK(e.host.count("rcpt ") == 3);
+}
+
+TEST_CASE("an address that is forgotten on one engine is asked about again from both") {
+    const tests::redis_server redis;
+    two_engines e("", sharing(redis), redis);
+    const auto q = about(e.host, "u@a.test");
+    CHECK(ask(e.one, q) == "accepted probe");
+    CHECK(ask(e.two, q) == "accepted cache");
+    e.one.known().forget(q.recipient);
+    // What was learnt counts for hours, and without a notice for the minute of store_trust.
+    CHECK(soon([&] { return ask(e.two, q) == "accepted probe"; }));
+    CHECK(soon([&] { return ask(e.one, q) == "accepted cache"; }));
+    CHECK(e.host.count("rcpt ") == 2);
+}
+
+TEST_CASE("a domain that is forgotten, and all that is, are so on both engines") {
+    const tests::redis_server redis;
+    two_engines e("", sharing(redis), redis);
+    const auto q = about(e.host, "u@a.test");
+    CHECK(ask(e.one, q) == "accepted probe");
+    CHECK(ask(e.two, q) == "accepted cache");
+    e.two.known().forget_domain("a.test");
+    CHECK(soon([&] { return ask(e.one, q) == "accepted probe"; }));
+    CHECK(e.host.count("rcpt ") == 2);
+}
+
+TEST_CASE("an address that is declared on one engine is known to both") {
+    const tests::redis_server redis;
+    two_engines e("rcpt new@* 550 5.1.1 no such user\n", sharing(redis), redis);
+    const auto q = about(e.host, "new@a.test");
+    CHECK(ask(e.one, q) == "unknown_user probe");
+    CHECK(ask(e.two, q) == "unknown_user cache");
+    e.one.known().declare(q.recipient, verdicts::moment::now());
+    CHECK(soon([&] { return ask(e.two, q) == "accepted cache"; }));
+    CHECK(ask(e.one, q) == "accepted cache");
+    CHECK(e.host.count("rcpt ") == 1);
+}
+
+TEST_CASE("refusals that one engine sees close the domain on the other, and it opens again") {
+    const tests::redis_server redis;
+    settings s = sharing(redis);
+    s.cache.deliverable = 1s;
+    s.cache.stale = 1h;
+    s.interlock.flip_limit = 2;
+    s.interlock.flip_window = 3s;
+    two_engines e("", s, redis);
+    const std::vector<std::string> names{"a@a.test", "b@a.test", "c@a.test"};
+    for (const auto& name : names) CHECK(ask(e.one, about(e.host, name)) == "accepted probe");
+    e.host.use("rcpt * 550 5.1.1 no such user\n");
+    const auto anybody = smtpclient::mailbox::parse("x@a.test").value();
+    CHECK(soon([&] {
+        for (const auto& name : names) static_cast<void>(ask(e.one, about(e.host, name)));
+        return e.two.is_suspended(anybody);
+    }));
+    CHECK_FALSE(e.two.is_suspended(smtpclient::mailbox::parse("x@b.test").value()));
+    CHECK(soon([&] { return !e.one.is_suspended(anybody) && !e.two.is_suspended(anybody); }));
+}
+
+TEST_CASE("when notices are lost, memory is believed for a while, and then the store is asked") {
+    tests::redis_server redis;
+    settings s = sharing(redis);
+    s.cache.store_trust = 500ms;
+    two_engines e("", s, redis);
+    const auto q = about(e.host, "u@a.test");
+    CHECK(ask(e.one, q) == "accepted probe");
+    CHECK(ask(e.one, q) == "accepted cache");
+    redis.kill();
+    CHECK(soon([&] { return ask(e.one, q) == "accepted probe"; }));
+    redis.start();
+    CHECK(soon([&] { return two_engines::is_ready(e.one) && two_engines::is_ready(e.two); }));
+    CHECK(soon([&] { return ask(e.one, q) == "accepted probe"; }));  // it has come back empty
+    CHECK(soon([&] { return ask(e.two, q) == "accepted cache"; }));
+}
