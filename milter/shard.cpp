@@ -1,6 +1,7 @@
 #include "milter/shard.h"
 
 #include "milter/log.h"
+#include "smtpclient/connect.h"
 #include "smtpclient/printable.h"
 
 #include <asio/co_spawn.hpp>
@@ -13,8 +14,10 @@
 #include <exception>
 #include <future>
 #include <mutex>
+#include <new>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 
 namespace callforward::milter {
@@ -51,13 +54,19 @@ struct equipment {
     smtpclient::call_forward forward;
 };
 
-// What a call-forward threw: a fault of ours, or no memory.
+// What a call-forward threw: nothing left to do it with, or a fault of ours.
 smtpclient::verdict internal_failure(const std::exception_ptr& thrown) {
     smtpclient::verdict v;
     v.finding = {smtpclient::verdict_class::unreachable, smtpclient::reason::protocol_error};
     v.detail = "internal error";
     try {
         std::rethrow_exception(thrown);
+    } catch (const std::bad_alloc&) {
+        v.finding.reason = smtpclient::reason::overloaded;
+        v.detail = "no memory";
+    } catch (const std::system_error& e) {
+        if (smtpclient::is_lack_of_means(e.code())) v.finding.reason = smtpclient::reason::overloaded;
+        v.detail = smtpclient::printable(e.what());
     } catch (const std::exception& e) {
         v.detail.append(": ").append(smtpclient::printable(e.what()));
     } catch (...) {

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 
 namespace callforward::smtpclient {
@@ -43,6 +44,7 @@ struct race {
     std::vector<runner> runners;
     std::optional<std::size_t> winner;
     std::size_t running = 0;
+    std::error_code last_error;
     std::string why;
 };
 
@@ -87,6 +89,7 @@ asio::awaitable<void> run(std::shared_ptr<race> r, std::size_t which, endpoint t
         std::error_code ignored;
         self.socket.close(ignored);
         if (ec && ec != asio::error::operation_aborted) {
+            r->last_error = ec;
             r->why = doing + ": " + printable(ec.message(), 100);
         }
     }
@@ -108,12 +111,19 @@ connected give_result(race& r, bool timed_out, const endpoint& last) {
         std::error_code ignored;  // a unix socket has no such option
         result.socket->set_option(asio::ip::tcp::no_delay(true), ignored);
     } else {
+        result.without_means = !timed_out && is_lack_of_means(r.last_error);
         result.why = timed_out ? "connect to " + last.text() + ": no answer in time" : r.why;
     }
     return result;
 }
 
 }  // namespace
+
+bool is_lack_of_means(const std::error_code& ec) {
+    // By number: asio's category knows no std::errc for some of them.
+    const int number = ec.value();
+    return number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
+}
 
 std::string endpoint::text() const {
     if (!socket_path.empty()) return printable(socket_path, 107);

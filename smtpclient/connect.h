@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace callforward::smtpclient {
@@ -34,9 +35,15 @@ struct connected {
     std::optional<stream_socket> socket;  // nothing when none could be connected
     std::size_t which = 0;                // index of the winner
     std::vector<std::size_t> failed;      // indices that refused or were given up
-    bool timed_out = false;               // of the last failure
-    std::string why;                      // for the log, when none could be connected
+    // Of the last failure: no answer; or this machine had no descriptor or memory for it, of which
+    // the host knows nothing.
+    bool timed_out = false;
+    bool without_means = false;
+    std::string why;  // for the log, when none could be connected
 };
+
+// Of a system call: this process, or machine, has no descriptor or memory left.
+[[nodiscard]] bool is_lack_of_means(const std::error_code& ec);
 
 // Alternates the families, the first address' family first.
 [[nodiscard]] std::vector<dns::ip_address> interleave(

@@ -33,8 +33,11 @@ public:
     asio::ssl::stream<stream_socket&> stream;
 };
 
-connection::connection(stream_socket connected, smtpclient::trace observer)
-    : socket_(std::move(connected)),
+connection::connection(stream_socket connected,
+                       smtpclient::trace observer,
+                       std::shared_ptr<const connection_place> place)
+    : place_(std::move(place)),
+      socket_(std::move(connected)),
       read_watchdog_(socket_.get_executor(), [this] { close(); }),
       write_watchdog_(socket_.get_executor(), [this] { close(); }),
       trace_(std::move(observer)) {}

@@ -48,7 +48,9 @@ struct tls_setup {
 
 class connection {
 public:
-    connection(stream_socket connected, smtpclient::trace observer);
+    connection(stream_socket connected,
+               smtpclient::trace observer,
+               std::shared_ptr<const connection_place> place);
     ~connection();
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
@@ -80,7 +82,7 @@ private:
     [[nodiscard]] std::optional<io_failure> failure_of(const std::error_code& ec) const;
     void tell(char side, std::string_view lines) const;
 
-    connection_place place_;
+    std::shared_ptr<const connection_place> place_;
     stream_socket socket_;
     watchdog read_watchdog_;
     watchdog write_watchdog_;

@@ -1,9 +1,9 @@
 // How many connections to next hops the process has, over all hosts and event loops: [limits]
 // connections.
 //
-// A place is held by each connection for its life, and by each attempt to open one until it ends;
-// so the count is never less than what is open. What finds no place does not wait for one: its
-// errands are answered at once as overloaded, which is put off and not remembered. Thread: any.
+// A place is taken by each attempt to open one, which leaves it to the connection that comes of it,
+// for the life of that. What finds no place does not wait for one: its errands are answered at once
+// as overloaded, which is put off and not remembered. Thread: any.
 #pragma once
 
 #include <atomic>
@@ -13,9 +13,8 @@ namespace callforward::smtpclient {
 
 class connection_place {
 public:
-    connection_place() { ++taken(); }
     // most: 0 for no limit.
-    explicit connection_place(std::size_t most) { is_granted_ = ++taken() <= most || most == 0; }
+    explicit connection_place(std::size_t most) : is_granted_(++taken() <= most || most == 0) {}
     ~connection_place() { --taken(); }
     connection_place(const connection_place&) = delete;
     connection_place& operator=(const connection_place&) = delete;
@@ -28,7 +27,7 @@ private:
         return count;
     }
 
-    bool is_granted_ = true;
+    bool is_granted_;
 };
 
 }  // namespace callforward::smtpclient

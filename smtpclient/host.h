@@ -77,11 +77,15 @@ private:
     asio::awaitable<bool> obtain_leave();
     void settle_leaves();
     [[nodiscard]] host_answer insecure_way(const std::string& why) const;
-    asio::awaitable<std::optional<host_answer>> try_endpoints(std::vector<endpoint> endpoints,
-                                                              tls_plan plan);
-    asio::awaitable<std::optional<verdict>> try_socket(endpoint e,
-                                                       stream_socket socket,
-                                                       tls_plan plan);
+    asio::awaitable<std::optional<host_answer>> try_endpoints(
+        std::vector<endpoint> endpoints,
+        tls_plan plan,
+        std::shared_ptr<const connection_place> place);
+    asio::awaitable<std::optional<verdict>> try_socket(
+        endpoint e,
+        stream_socket socket,
+        tls_plan plan,
+        std::shared_ptr<const connection_place> place);
     asio::awaitable<void> watch(std::shared_ptr<host> self);
     void dispatch();
     [[nodiscard]] std::shared_ptr<carrier> session_for(const errand& e) const;

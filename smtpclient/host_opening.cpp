@@ -26,12 +26,12 @@ constexpr std::size_t longest_line = 300;                // of the opening, that
 constexpr std::chrono::milliseconds between_tries{100};  // to get leave for a first connection
 
 // Not of stage connect: the host has done nothing, and gets no penalty.
-host_answer too_many_connections(const std::string& host) {
+host_answer overloaded(const std::string& host, std::string why) {
     host_answer a;
     a.verdict.finding = {verdict_class::unreachable, reason::overloaded};
     a.verdict.stage = stage::route;
     a.verdict.host = host;
-    a.verdict.detail = "too many connections to next hops";
+    a.verdict.detail = std::move(why);
     return a;
 }
 
@@ -120,16 +120,17 @@ asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self,
                 resolver_, std::move(plan), target_, found.secure, found.canonical, how_.trace);
         }
         plan = by_sts(std::move(plan), how_.by->tls, target_);
-        const connection_place connection(limits_.connections);
-        if (!connection.is_granted()) {
-            failure = too_many_connections(target_.name);
+        auto connection = std::make_shared<const connection_place>(limits_.connections);
+        if (!connection->is_granted()) {
+            failure = overloaded(target_.name, "too many connections to next hops");
         } else if (plan.fault.empty()) {
             auto endpoints = std::move(found.endpoints);
             for (auto& e : endpoints) {
                 choose_source(*how_.by, e);
                 if (sessions_have_owners()) e.client = whom->asked.client;
             }
-            failure = co_await try_endpoints(std::move(endpoints), std::move(plan));
+            failure = co_await try_endpoints(
+                std::move(endpoints), std::move(plan), std::move(connection));
         } else {
             tell(plan.fault);
             failure = insecure_way(plan.fault);
@@ -201,8 +202,8 @@ host_answer host::insecure_way(const std::string& why) const {
 }
 
 // Nothing when a session was opened.
-asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endpoint> endpoints,
-                                                                tls_plan plan) {
+asio::awaitable<std::optional<host_answer>> host::try_endpoints(
+    std::vector<endpoint> endpoints, tls_plan plan, std::shared_ptr<const connection_place> place) {
     host_answer failure;
     const auto deadline = clock::now() + how_.by->timeout;
     while (!endpoints.empty() && !closed_ && clock::now() < deadline) {
@@ -211,6 +212,10 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endp
         attempts_ += line.failed.size() + (line.socket ? 1 : 0);
         if (!line.socket) {
             if (failure.verdict.stage >= stage::connect) break;  // an earlier one says more
+            if (line.without_means) {
+                tell(line.why);
+                co_return overloaded(target_.name, line.why);
+            }
             failure.verdict = at(endpoints.front());
             failure.verdict.address.clear();
             failure.verdict.finding = {verdict_class::unreachable,
@@ -227,7 +232,7 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endp
             endpoints.erase(endpoints.begin() + static_cast<std::ptrdiff_t>(i));
         }
         auto socket = std::move(*line.socket);
-        auto failed = co_await try_socket(winner, std::move(socket), plan);
+        auto failed = co_await try_socket(winner, std::move(socket), plan, place);
         if (!failed) co_return std::nullopt;
         if (failed->stage >= failure.verdict.stage) failure.verdict = std::move(*failed);
         failure.is_wrong_name = failure.is_wrong_name || wrong_name_;
@@ -235,12 +240,14 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(std::vector<endp
     co_return failure;
 }
 
-asio::awaitable<std::optional<verdict>> host::try_socket(endpoint e,
-                                                         stream_socket socket,
-                                                         tls_plan plan) {
+asio::awaitable<std::optional<verdict>> host::try_socket(
+    endpoint e,
+    stream_socket socket,
+    tls_plan plan,
+    std::shared_ptr<const connection_place> place) {
     tell("connected to " + e.text());
     if (auto unsaid = introduce_client(socket, e)) co_return std::move(*unsaid);
-    auto c = std::make_unique<connection>(std::move(socket), how_.trace);
+    auto c = std::make_unique<connection>(std::move(socket), how_.trace, place);
     const auto deadline = clock::now() + how_.by->timeout;
     opening::options options;
     options.helo = how_.helo;
@@ -269,13 +276,14 @@ asio::awaitable<std::optional<verdict>> host::try_socket(endpoint e,
     if (!again_in_clear) co_return v;
     // RFC 7435: opportunistic TLS that fails must not make delivery worse than none.
     tell("again in clear, on a new connection");
+    c.reset();
     const std::vector<endpoint> same{e};
     auto line = co_await connect_any(same, how_.by->connect_timeout, deadline);
     ++attempts_;
     if (!line.socket || closed_) co_return v;
     auto second = std::move(*line.socket);
     plan.level = tls_level::none;
-    co_return co_await try_socket(e, std::move(second), std::move(plan));
+    co_return co_await try_socket(e, std::move(second), std::move(plan), std::move(place));
 }
 
 // What the PROXY protocol wants before anything else.

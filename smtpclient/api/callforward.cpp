@@ -90,6 +90,7 @@ std::chrono::milliseconds bounded(std::chrono::milliseconds time) {
 
 inside::query_loop_options to_inside(const session_options& options) {
     inside::query_loop_options to;
+    to.limits.connections = 0;  // the program knows how many it starts, and what descriptors it has
     to.limits.connections_per_host = options.connections_per_host;
     to.limits.idle_session = bounded(options.idle);
     to.limits.recipients_per_session = options.recipients_per_connection;

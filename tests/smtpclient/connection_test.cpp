@@ -28,7 +28,7 @@ struct pair_of_ends {
         peer.emplace(unique_fd(ends[1]));
         peer->expires_after(30s);
         stream_socket socket(loop, asio::generic::stream_protocol(AF_UNIX, 0), ends[0]);
-        near.emplace(std::move(socket), trace{});
+        near.emplace(std::move(socket), trace{}, nullptr);
     }
     template <class T>
     T run(asio::awaitable<T> operation) {

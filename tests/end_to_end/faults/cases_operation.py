@@ -159,9 +159,10 @@ def few_descriptors(world):
 
 
 def no_descriptor_for_a_hop(world):
-    """Sessions of the MTA are there, and no descriptor is left to ask a next hop."""
+    """Sessions of the MTA are there, and no descriptor is left to ask a next hop: no fault of the host, which
+    is not left alone for it."""
     leave_no_descriptor_to_a_sanitizer()
-    own = own_world(world, "nodescriptor")
+    own = own_world(world, "nodescriptor", SETTINGS.replace('host_penalty = "0s"', 'host_penalty = "60s"'))
     hops = [Hop() for _ in range(6)]
     own.expect("known.first@may.test", hops[0].route, "A")
     clients = [own.client() for _ in hops]
@@ -177,6 +178,7 @@ def no_descriptor_for_a_hop(world):
                                        client=client, bound=3.0))
     late = [each for each in seen if each != "A"]
     assert late, "nobody was put off"
+    assert all(" 4.3.2 " in each for each in late), late
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
     for number, (client, hop) in enumerate(zip(clients, hops)):
         own.expect(f"known.after.{number}@may.test", hop.route, "A", client=client, bound=3.0)
