@@ -122,6 +122,9 @@ class Postfix:
             self._started = False
             self._postfix("stop")
 
+    def reload(self):
+        self._postfix("reload")
+
     def log(self):
         with open(f"{self.home}/log", encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -136,7 +139,12 @@ class Postfix:
             file.write(text)
 
     def _postfix(self, command):
-        done = subprocess.run(["postfix", "-c", self.home, command], capture_output=True, text=True)
-        if done.returncode != 0:
+        try:
+            done = subprocess.run(["postfix", "-c", self.home, command], capture_output=True, text=True,
+                                  timeout=120)
+            problem = f"{done.stdout}{done.stderr}" if done.returncode != 0 else ""
+        except subprocess.TimeoutExpired:
+            problem = "it hangs; "
+        if problem:
             log = self.log() if os.path.exists(f"{self.home}/log") else ""
-            raise AssertionError(f"postfix {command} failed: {done.stdout}{done.stderr}{log}")
+            raise AssertionError(f"postfix {command} failed: {problem}{log}")
