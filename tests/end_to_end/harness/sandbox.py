@@ -42,7 +42,7 @@ def isolate():
     """Goes on in a child that has namespaces of its own; the parent only waits and passes on the
     exit code.
 
-    Network: loopback only, with port 25 free at every address. Processes: whatever way the child
+    Network: loopback only, with port 25 free at every address, and room for what Postfix logs. Processes: whatever way the child
     ends, the kernel ends all that it started. Host name: mx.test, because Sendmail sleeps 60 s at
     its start where the name has no dot. Where this is forbidden (an unprivileged container) it does
     nothing: the tests run on the machine's own network, on free ports.
@@ -63,6 +63,10 @@ def isolate():
     os.environ["CALLFORWARD_TEST_ISOLATED"] = "1"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", IFF_UP_RUNNING, b""))
+    # Postfix' postlogd logs to its own socket while it starts, and waits for ever where that is full; the
+    # kernel's own 10 datagrams are full when a few smtpd begin at once.
+    with open("/proc/sys/net/unix/max_dgram_qlen", "w", encoding="ascii") as most:
+        most.write("1000")
 
 
 def ask_dns_at(address, sandbox):
