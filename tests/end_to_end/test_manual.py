@@ -88,6 +88,25 @@ def keys_of_page(text):
     return keys, repeated
 
 
+def defaults_of_page(text):
+    """A configuration that gives each key the default that the page says."""
+    lines = []
+    for line in text.splitlines():
+        if match := re.match(r"\.Ss (\[[a-z]+\])", line):
+            lines.append(match[1])
+        elif match := re.match(r"\.It Ic ([a-z_]+) No = (.*)", line):
+            value = match[2].replace(r"\(dq", '"')
+            quoted = re.match(r"Qq ?(.*)", value)
+            lines.append(f"{match[1]} = " + (f'"{quoted[1]}"' if quoted else value.replace("Bq", "[]")))
+    return "\n".join(lines)
+
+
+def defaults_of_sample():
+    with open(os.path.join(ROOT, "contrib", "callforward.toml"), encoding="utf-8") as file:
+        text = re.sub(r"^#\[.*\n(#[a-z_]+ = .*\n)+", "", file.read(), flags=re.M)  # examples
+        return re.sub(r"^#(?=[a-z_]+ = )", "", text, flags=re.M)
+
+
 class Manual(unittest.TestCase):
     def test_every_message_of_the_log_is_among_the_diagnostics(self):
         section = section_of(page("callforward-milter.8"), "DIAGNOSTICS")
@@ -160,6 +179,17 @@ class Manual(unittest.TestCase):
         self.assertNotRegex(refused, "unknown key|unknown section|and [0-9]+ more")
         for key in (("milter", "sockt"), ("classify", "stge")):
             self.assertIn("unknown key", self.wrong_with([key], repeated))
+
+    def test_the_defaults_of_the_page_and_of_the_sample_are_the_real_ones(self):
+        def in_force(text):
+            return subprocess.run([program(), "--config", "/dev/stdin", "--check"], text=True, input=text,
+                                  capture_output=True, timeout=30, check=True).stdout
+
+        real = in_force("")
+        for text in (defaults_of_page(page("callforward.toml.5")), defaults_of_sample()):
+            self.assertEqual({(section, key) for section, table in tomllib.loads(text).items() for key in table},
+                             {(section, key) for section, table in tomllib.loads(real).items() for key in table})
+            self.assertEqual(in_force(text), real)
 
     def wrong_with(self, keys, repeated):
         sets = []
