@@ -26,6 +26,7 @@ constexpr auto least_stall = 500ms;
 constexpr auto most_stall = 1s;
 constexpr auto rest_after_shrinking = 10s;
 constexpr double smoothing = 0.2;
+constexpr double forgotten = 0.995;      // of the gap, with each answer that tells nothing about it
 constexpr double trust_regained = 0.25;  // errands in flight, with each answer
 
 void smooth(double& average, std::chrono::nanoseconds sample) {
@@ -337,9 +338,14 @@ void host::note_pace(std::chrono::nanoseconds latency,
     };
     if (gap) {
         if (latency_ == 0) smooth(latency_, latency);
-        smooth(gap_, bounded(*gap, std::max(4 * gap_, latency_ / 2)));
+        // What the host would have taken for this one alone it has not kept it waiting for the
+        // other: replies are apart because the commands were.
+        const auto alone = std::chrono::nanoseconds(static_cast<std::int64_t>(latency_ * 1e9));
+        const auto kept = std::max(std::min(*gap, latency - alone), std::chrono::nanoseconds{1});
+        smooth(gap_, bounded(kept, std::max(4 * gap_, latency_ / 2)));
     } else {
         smooth(latency_, latency_ == 0 ? latency : bounded(latency, std::max(4 * latency_, 0.01)));
+        gap_ *= forgotten;
     }
 }
 

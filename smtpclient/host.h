@@ -147,7 +147,7 @@ private:
     steady_time shrunk_at_;
     double latency_ = 0;     // smoothed seconds to an answer that waited for no other
     double most_in_flight_;  // in one session; less where sessions break
-    double gap_ = 0;         // smoothed seconds between answers that came one after another
+    double gap_ = 0;         // smoothed seconds that one answer is kept waiting by another
 
     bool ailing_ = false;  // the last opening failed with no session left
     steady_time penalty_ends_;

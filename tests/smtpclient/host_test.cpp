@@ -75,6 +75,33 @@ TEST_CASE("who would need a connection more than there may be is put off at once
     CHECK(third.sessions().empty());
 }
 
+TEST_CASE("replies that are apart because the questions were do not make a host slow") {
+    session_limits limits = generous();
+    limits.connections_per_host = 1;
+    limits.recipients_per_session = 0;
+    crowd all(limits);
+    const loop_server server(all.loop, pipelining, 200ms);
+    const auto answered = [&] {
+        return std::count_if(
+            all.askers().begin(), all.askers().end(), [](const auto& a) { return a.told; });
+    };
+    constexpr std::ptrdiff_t side_by_side = 20;
+    constexpr std::ptrdiff_t spread = 100;
+    for (std::ptrdiff_t i = 0; i < spread; ++i) {
+        CHECK(all.run_until([&] { return answered() + side_by_side > i; }));
+        all.ask(server.hop(), "known" + std::to_string(i));
+        all.run_for(5ms);
+    }
+    all.run();
+    // Of many at once all but a few go out before the first of them is answered.
+    constexpr std::size_t burst = 60;
+    for (std::size_t i = 0; i < burst; ++i) all.ask(server.hop(), "known.b" + std::to_string(i));
+    CHECK(all.run_until([&] { return answered() > spread; }));
+    CHECK(server.recipients() >= spread + burst / 2);
+    all.run();
+    CHECK(all.wrong() == 0);
+}
+
 TEST_CASE("200 at once take a few round trips where PIPELINING is offered") {
     crowd all(generous());
     const loop_server server(all.loop, pipelining, 100ms);
