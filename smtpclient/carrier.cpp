@@ -75,7 +75,7 @@ void carrier::start(observer o) {
     asio::co_spawn(connection_->executor(), std::move(reader), asio::detached);
 }
 
-bool carrier::has_room_for(const errand& e, std::size_t window) const {
+bool carrier::has_room_for(const errand& e, std::size_t window, double refusals) const {
     if (over_ || retiring_ || e.owner != owner_) return false;
     if (e.asked_again) return submitted_ == 0;
     if (!reused_ && submitted_ > 0) return false;
@@ -85,7 +85,13 @@ bool carrier::has_room_for(const errand& e, std::size_t window) const {
     // One that may end in DATA shares with nobody: the connection may be dropped for it.
     const bool shares =
         offered_.pipelining && reused_ && e.asked.by->probe_until == probe_end::rcpt;
-    return in_flight_.size() < (shares ? window : 1);
+    if (!shares) return in_flight_.empty();
+    // Those in flight should not have more refused than the session may.
+    const std::size_t most = limits_.recipients_refused_per_session;
+    const auto expected = static_cast<double>(in_flight_.size() + 1) * refusals;
+    const auto left = static_cast<double>(most - std::min(refused_, most));
+    if (most != 0 && !in_flight_.empty() && expected > left) return false;
+    return in_flight_.size() < window;
 }
 
 bool carrier::wants_successor() {
@@ -249,7 +255,8 @@ void carrier::land(const conclusion& c) {
     const auto now = clock::now();
     std::optional<std::chrono::nanoseconds> gap;
     if (f.sent < last_answer_) gap = now - last_answer_;
-    if (observer_.answered && !f.elsewhere) observer_.answered(now - f.sent, gap);
+    const bool refused = c.reply && c.reply->status_class() == 5;
+    if (observer_.answered && !f.elsewhere) observer_.answered(now - f.sent, gap, refused);
     last_answer_ = now;
     head_since_ = now;
     answer(f, c);

@@ -40,7 +40,8 @@ public:
         // A recipient was answered after `latency`; if it had to wait for another one's answer,
         // `gap` after that.
         std::function<void(std::chrono::nanoseconds latency,
-                           std::optional<std::chrono::nanoseconds> gap)>
+                           std::optional<std::chrono::nanoseconds> gap,
+                           bool refused)>
             answered;
         std::function<void()> throttled;  // 421 or 4.7.x: the next hop wants less of us
         std::function<void(std::size_t in_flight)> broke;  // with more than one in flight
@@ -59,7 +60,8 @@ public:
     void remember_opening(dialogue_lines lines) { opening_ = std::move(lines); }
     void start(observer o);  // once, when a shared_ptr holds it
     // With so many in flight at most.
-    [[nodiscard]] bool has_room_for(const errand& e, std::size_t window) const;
+    // window: at most in flight. refusals: the share of recipients that this host refuses, 0 to 1.
+    [[nodiscard]] bool has_room_for(const errand& e, std::size_t window, double refusals) const;
     [[nodiscard]] const std::string& owner() const { return owner_; }
     [[nodiscard]] bool is_retiring() const { return retiring_; }
     // Its verdict is given, and only the reply to RSET is out: it will take the next in a moment.

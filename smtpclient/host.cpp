@@ -170,7 +170,7 @@ std::shared_ptr<carrier> host::session_for(const errand& e) const {
     std::shared_ptr<carrier> best;
     const std::size_t room = window();
     for (const auto& c : carriers_) {
-        if (c->has_room_for(e, room) && (!best || c->load() < best->load())) best = c;
+        if (c->has_room_for(e, room, refusals_) && (!best || c->load() < best->load())) best = c;
     }
     return best;
 }
@@ -347,6 +347,10 @@ void host::note_pace(std::chrono::nanoseconds latency,
         smooth(latency_, latency_ == 0 ? latency : bounded(latency, std::max(4 * latency_, 0.01)));
         gap_ *= forgotten;
     }
+}
+
+void host::note_outcome(bool refused) {
+    refusals_ += smoothing * ((refused ? 1.0 : 0.0) - refusals_);
 }
 
 verdict host::at(const endpoint& e) const {

@@ -105,6 +105,7 @@ private:
     [[nodiscard]] bool is_served(const std::string& owner) const;
     void ask_for_less();
     void note_pace(std::chrono::nanoseconds latency, std::optional<std::chrono::nanoseconds> gap);
+    void note_outcome(bool refused);
     [[nodiscard]] std::size_t window() const;
     [[nodiscard]] steady_time stalled_since() const;
     [[nodiscard]] std::size_t waiting_alone() const;
@@ -147,6 +148,7 @@ private:
     steady_time shrunk_at_;
     double latency_ = 0;     // smoothed seconds to an answer that waited for no other
     double most_in_flight_;  // in one session; less where sessions break
+    double refusals_ = 0;    // smoothed share of the recipients
     double gap_ = 0;         // smoothed seconds that one answer is kept waiting by another
 
     bool ailing_ = false;  // the last opening failed with no session left

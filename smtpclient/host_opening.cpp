@@ -344,8 +344,12 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
         h->dispatch();
     };
     o.answered = [me](std::chrono::nanoseconds latency,
-                      std::optional<std::chrono::nanoseconds> gap) {
-        if (const auto h = me.lock()) h->note_pace(latency, gap);
+                      std::optional<std::chrono::nanoseconds> gap,
+                      bool refused) {
+        const auto h = me.lock();
+        if (!h) return;
+        h->note_pace(latency, gap);
+        h->note_outcome(refused);
     };
     o.throttled = [me] {
         if (const auto h = me.lock()) h->ask_for_less();

@@ -118,6 +118,29 @@ TEST_CASE("200 at once take a few round trips where PIPELINING is offered") {
     CHECK(most <= 12);
 }
 
+TEST_CASE("of unknown recipients a session gets not many more than it may have refused") {
+    session_limits limits = generous();
+    limits.recipients_refused_per_session = 8;
+    crowd all(limits);
+    const loop_server server(all.loop, pipelining, 20ms);
+    for (std::size_t i = 0; i < 100; ++i) all.ask(server.hop(), "known" + std::to_string(i));
+    all.run();
+    // The first of them come as a surprise.
+    for (std::size_t i = 0; i < 200; ++i) all.ask(server.hop(), "unknown" + std::to_string(i));
+    all.run();
+    const std::size_t before = server.sessions().size();
+    for (std::size_t i = 200; i < 600; ++i) all.ask(server.hop(), "unknown" + std::to_string(i));
+    all.run();
+    CHECK(all.wrong() == 0);
+    CHECK(server.most_open() <= 20);
+    std::size_t most = 0;
+    for (const auto& s : server.sessions()) {
+        if (s->number > before) most = std::max(most, s->recipients);
+    }
+    CHECK(most >= 8);
+    CHECK(most <= 12);
+}
+
 namespace {
 
 // Shared with nobody, and as slow as a store that is asked over a network.
