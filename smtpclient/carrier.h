@@ -59,7 +59,6 @@ public:
     // How it was opened, for the traces of those who were not there.
     void remember_opening(dialogue_lines lines) { opening_ = std::move(lines); }
     void start(observer o);  // once, when a shared_ptr holds it
-    // With so many in flight at most.
     // window: at most in flight. refusals: the share of recipients that this host refuses, 0 to 1.
     [[nodiscard]] bool has_room_for(const errand& e, std::size_t window, double refusals) const;
     [[nodiscard]] const std::string& owner() const { return owner_; }

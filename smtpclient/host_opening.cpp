@@ -122,7 +122,7 @@ asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self,
         plan = by_sts(std::move(plan), how_.by->tls, target_);
         auto connection = std::make_shared<const connection_place>(limits_.connections);
         if (!connection->is_granted()) {
-            failure = overloaded(target_.name, "too many connections to next hops");
+            failure = overloaded(target_.text(), "too many connections to next hops");
         } else if (plan.fault.empty()) {
             auto endpoints = std::move(found.endpoints);
             for (auto& e : endpoints) {
@@ -214,7 +214,7 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(
             if (failure.verdict.stage >= stage::connect) break;  // an earlier one says more
             if (line.without_means) {
                 tell(line.why);
-                co_return overloaded(target_.name, line.why);
+                co_return overloaded(target_.text(), line.why);
             }
             failure.verdict = at(endpoints.front());
             failure.verdict.address.clear();
