@@ -65,23 +65,26 @@ bool concerns_everybody(const verdict& v) {
 
 // Among those that are being opened until it ends, whatever is thrown in between: without memory
 // it would otherwise take a place for ever.
+// It holds the host: g++ 12 destroys what a coroutine was given from the first to the last, when an
+// event loop goes with an opening under way.
 class host::opening_place {
 public:
-    opening_place(host& at, std::shared_ptr<errand> whom) : at_(at), whom_(std::move(whom)) {
-        if (whom_) at_.owners_opening_.push_back(whom_->owner);
-        ++at_.opening_;
+    opening_place(std::shared_ptr<host> at, std::shared_ptr<errand> whom)
+        : at_(std::move(at)), whom_(std::move(whom)) {
+        if (whom_) at_->owners_opening_.push_back(whom_->owner);
+        ++at_->opening_;
     }
     ~opening_place() { end(); }
     opening_place(const opening_place&) = delete;
     opening_place& operator=(const opening_place&) = delete;
     void end() {
         if (std::exchange(over_, true)) return;
-        --at_.opening_;
-        if (whom_) std::erase(at_.owners_opening_, whom_->owner);
+        --at_->opening_;
+        if (whom_) std::erase(at_->owners_opening_, whom_->owner);
     }
 
 private:
-    host& at_;
+    std::shared_ptr<host> at_;
     std::shared_ptr<errand> whom_;
     bool over_ = false;
 };
@@ -89,7 +92,7 @@ private:
 // whom: the one it is opened for; nobody where sessions have no owners.
 void host::open_one(std::shared_ptr<errand> whom) {
     if (!sessions_have_owners()) whom.reset();
-    auto place = std::make_unique<opening_place>(*this, whom);
+    auto place = std::make_unique<opening_place>(shared_from_this(), whom);
     auto opener = open(shared_from_this(), std::move(place), std::move(whom));
     asio::co_spawn(executor_, std::move(opener), asio::detached);
 }
