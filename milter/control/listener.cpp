@@ -50,14 +50,14 @@ endpoint parse_endpoint(const std::string& text) {
         sockaddr_in four{};
         four.sin_family = AF_INET;
         four.sin_port = htons(port);
-        inet_pton(AF_INET, ip->text().c_str(), &four.sin_addr);
+        std::memcpy(&four.sin_addr, ip->v4().data(), sizeof four.sin_addr);
         std::memcpy(&e.address, &four, sizeof four);
         e.length = sizeof four;
     } else {
         sockaddr_in6 six{};
         six.sin6_family = AF_INET6;
         six.sin6_port = htons(port);
-        inet_pton(AF_INET6, ip->text().c_str(), &six.sin6_addr);
+        std::memcpy(&six.sin6_addr, ip->v6().data(), sizeof six.sin6_addr);
         std::memcpy(&e.address, &six, sizeof six);
         e.length = sizeof six;
     }

@@ -60,11 +60,8 @@ asio::awaitable<void> notices::live([[maybe_unused]] std::shared_ptr<notices> se
             to_.lost(connection_->last_heard());
         }
         if (stopped_) break;
-        const auto whole = std::min(options_->longest_pause,
-                                    options_->first_pause * (1U << std::min(failures, 10U)));
+        const auto time = pause_after(failures, *options_, random_);
         ++failures;
-        std::uniform_int_distribution<std::int64_t> part(whole.count() / 2, whole.count());
-        const std::chrono::milliseconds time(part(random_));
         co_await wait(time);
     }
 }

@@ -103,20 +103,17 @@ asio::awaitable<void> redis_link::live([[maybe_unused]] std::shared_ptr<redis_li
         if (connection_) connection_->close(why);
         say(failure_, why);
         if (stopped_) break;
-        pause_.expires_after(pause_after(failures));
+        const auto time = pause_after(failures, *options_, random_);
         ++failures;
-        std::error_code ignored;
-        auto token = asio::redirect_error(asio::use_awaitable, ignored);
-        co_await pause_.async_wait(token);
+        co_await wait(time);
     }
 }
 
-// All edges lose a server at the same moment, and must not come back at the same moment.
-milliseconds redis_link::pause_after(unsigned failures) {
-    const auto whole =
-        std::min(options_->longest_pause, options_->first_pause * (1U << std::min(failures, 10U)));
-    std::uniform_int_distribution<milliseconds::rep> part(whole.count() / 2, whole.count());
-    return milliseconds(part(random_));
+asio::awaitable<void> redis_link::wait(milliseconds time) {
+    pause_.expires_after(time);
+    std::error_code ignored;
+    auto token = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await pause_.async_wait(token);
 }
 
 asio::awaitable<std::string> redis_link::connect() {
@@ -195,10 +192,8 @@ asio::awaitable<void> redis_link::keep_alive() {
         pause_.cancel();
     };
     while (connection_->is_open()) {
-        pause_.expires_after(slow_ ? between_pings : options_->between_beats);
-        std::error_code ignored;
-        auto token = asio::redirect_error(asio::use_awaitable, ignored);
-        co_await pause_.async_wait(token);
+        const milliseconds time = slow_ ? between_pings : options_->between_beats;
+        co_await wait(time);
         if (connection_->is_open()) beat(clock::now());
     }
 }

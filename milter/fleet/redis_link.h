@@ -71,13 +71,13 @@ private:
     asio::awaitable<std::string> introduce();
     [[nodiscard]] std::string check_introduction(const replies& got);
     asio::awaitable<void> keep_alive();
+    asio::awaitable<void> wait(std::chrono::milliseconds time);
     void beat(steady_time now);
     bool adopt_seed(const resp_value& stored);
     [[nodiscard]] std::string seed_commands() const;
     void see_writes(const resp_value& reply);
     void too_late();
     void say(trouble t, const std::string& why);
-    [[nodiscard]] std::chrono::milliseconds pause_after(unsigned failures);
 
     asio::any_io_executor executor_;
     std::shared_ptr<const store_options> options_;

@@ -2,6 +2,7 @@
 
 #include "smtpclient/printable.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -141,6 +142,17 @@ asio::awaitable<opened> open_redis(asio::any_io_executor executor,
         result.why = result.where + ": " + result.why;
     }
     co_return result;
+}
+
+// All edges lose a server at the same moment, and must not come back at the same moment.
+std::chrono::milliseconds pause_after(unsigned failures,
+                                      const store_options& options,
+                                      std::minstd_rand& random) {
+    const auto whole =
+        std::min(options.longest_pause, options.first_pause * (1U << std::min(failures, 10U)));
+    std::uniform_int_distribution<std::chrono::milliseconds::rep> part(whole.count() / 2,
+                                                                       whole.count());
+    return std::chrono::milliseconds(part(random));
 }
 
 }  // namespace callforward::milter::fleet

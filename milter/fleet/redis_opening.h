@@ -8,8 +8,10 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
+#include <random>
 #include <string>
 
 namespace callforward::milter::fleet {
@@ -31,5 +33,10 @@ struct opened {
                                                  tls_files* tls,
                                                  std::size_t& sentinel,
                                                  std::shared_ptr<redis_connection>& into);
+
+// Before it is opened again, after so many failures in a row.
+[[nodiscard]] std::chrono::milliseconds pause_after(unsigned failures,
+                                                    const store_options& options,
+                                                    std::minstd_rand& random);
 
 }  // namespace callforward::milter::fleet

@@ -95,23 +95,18 @@ def killed(world, hop, kills):
     return f"{kills} kills, slowest start {slowest:.2f} s, {asked_again} asked again, 0 wrong"
 
 
-def flip(path):
+def flip(path, first=0, every=97, bits=0x55):
     with open(path, "r+b") as file:
         data = bytearray(file.read())
-        for at in range(0, len(data), 97):
-            data[at] ^= 0x55
+        for at in range(first, len(data), every):
+            data[at] ^= bits
         file.seek(0)
         file.write(data)
 
 
 def flip_data(path):
     """All but the first two pages, where LMDB keeps its own."""
-    with open(path, "r+b") as file:
-        data = bytearray(file.read())
-        for at in range(8192, len(data), 61):
-            data[at] ^= 0x21
-        file.seek(0)
-        file.write(data)
+    flip(path, 8192, 61, 0x21)
 
 
 def cut(path):
