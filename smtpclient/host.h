@@ -71,9 +71,7 @@ private:
     using errands = std::deque<std::shared_ptr<errand>>;
 
     class opening_place;
-    asio::awaitable<void> open(std::shared_ptr<host> self,
-                               std::unique_ptr<opening_place> place,
-                               std::shared_ptr<errand> whom);
+    asio::awaitable<void> open(std::unique_ptr<opening_place> place, std::shared_ptr<errand> whom);
     asio::awaitable<bool> obtain_leave();
     void settle_leaves();
     [[nodiscard]] host_answer insecure_way(const std::string& why) const;

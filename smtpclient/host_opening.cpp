@@ -65,8 +65,8 @@ bool concerns_everybody(const verdict& v) {
 
 // Among those that are being opened until it ends, whatever is thrown in between: without memory
 // it would otherwise take a place for ever.
-// It holds the host: g++ 12 destroys what a coroutine was given from the first to the last, when an
-// event loop goes with an opening under way.
+// It holds the host, which it needs when an event loop goes with an opening under way: in what
+// order a coroutine's parameters are destroyed then is not to be relied on.
 class host::opening_place {
 public:
     opening_place(std::shared_ptr<host> at, std::shared_ptr<errand> whom)
@@ -93,13 +93,12 @@ private:
 void host::open_one(std::shared_ptr<errand> whom) {
     if (!sessions_have_owners()) whom.reset();
     auto place = std::make_unique<opening_place>(shared_from_this(), whom);
-    auto opener = open(shared_from_this(), std::move(place), std::move(whom));
+    auto opener = open(std::move(place), std::move(whom));
     asio::co_spawn(executor_, std::move(opener), asio::detached);
 }
 
 // Opens one session, or finds out that none can be had.
-asio::awaitable<void> host::open([[maybe_unused]] std::shared_ptr<host> self,
-                                 std::unique_ptr<opening_place> place,
+asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
                                  std::shared_ptr<errand> whom) {
     const bool may = co_await obtain_leave();
     if (!may) co_return;
