@@ -65,9 +65,10 @@ smtpclient::verdict internal_failure(const std::exception_ptr& thrown) {
         v.finding.reason = smtpclient::reason::overloaded;
         v.detail = "no memory";
     } catch (const std::system_error& e) {
-        if (smtpclient::is_lack_of_means(e.code()))
-            v.finding.reason = smtpclient::reason::overloaded;
-        v.detail = smtpclient::printable(e.what());
+        const bool lack = smtpclient::is_lack_of_means(e.code());
+        if (lack) v.finding.reason = smtpclient::reason::overloaded;
+        const std::string what = smtpclient::printable(e.what());
+        v.detail = lack ? what : v.detail + ": " + what;
     } catch (const std::exception& e) {
         v.detail.append(": ").append(smtpclient::printable(e.what()));
     } catch (...) {
