@@ -3,6 +3,7 @@
 #include <idn2.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 namespace callforward::dns {
@@ -16,8 +17,22 @@ bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-bool is_host_character(char c) {
-    return (c >= 'a' && c <= 'z') || is_digit(c) || c == '-' || c == '_';
+// By byte: what it is in a name, folded; NUL for what can not be there. Every RCPT has names.
+constexpr std::array<char, 256> in_label = [] {
+    std::array<char, 256> table{};
+    for (char c = 'a'; c <= 'z'; ++c) {
+        table[static_cast<std::size_t>(c)] = c;
+        table[static_cast<std::size_t>(c - 'a' + 'A')] = c;
+    }
+    for (const char c : {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '-', '_'}) {
+        table[static_cast<std::size_t>(c)] = c;
+    }
+    return table;
+}();
+
+bool is_ascii(std::string_view text) {
+    return std::all_of(
+        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
 // U-labels to A-labels, lower case; nothing when IDNA2008 does not allow the name.
@@ -30,18 +45,23 @@ std::optional<std::string> to_a_labels(const std::string& name) {
     return std::string(converted);
 }
 
-bool is_valid(const std::string& name) {
-    if (name.empty() || name.size() > longest_name) return false;
+// Folds it where it stands. The last label is no number: that would be an address.
+bool fold_valid(std::string& name) {
+    if (name.size() > longest_name) return false;
     std::size_t label = 0;
-    for (const char c : name) {
+    bool numeric = true;
+    for (char& c : name) {
         if (c == '.') {
             if (label == 0) return false;
             label = 0;
-        } else if (!is_host_character(c) || ++label > longest_label) {
-            return false;
+            numeric = true;
+            continue;
         }
+        c = in_label[static_cast<unsigned char>(c)];
+        if (c == '\0' || ++label > longest_label) return false;
+        numeric = numeric && is_digit(c);
     }
-    return label != 0;
+    return label != 0 && !numeric;
 }
 
 }  // namespace
@@ -63,30 +83,18 @@ bool assign_name(std::string& name, std::string_view untrusted) {
     if (untrusted.find('\0') != std::string_view::npos) return false;
     if (untrusted.ends_with('.')) untrusted.remove_suffix(1);
     name.assign(untrusted);
-    const bool ascii = std::all_of(
-        name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-    if (!ascii) {
+    if (!is_ascii(name)) {
         auto converted = to_a_labels(name);
         if (!converted) return false;
         name = std::move(*converted);
     }
-    std::transform(name.begin(), name.end(), name.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    return is_valid(name) && !looks_numeric(name);
+    return fold_valid(name);
 }
 
 std::optional<domain> domain::parent() const {
     const auto dot = name_.find('.');
     if (dot == std::string::npos) return std::nullopt;
     return domain(name_.substr(dot + 1));
-}
-
-bool looks_numeric(std::string_view name) {
-    if (name.ends_with('.')) name.remove_suffix(1);
-    const auto dot = name.rfind('.');
-    const std::string_view last = dot == std::string_view::npos ? name : name.substr(dot + 1);
-    return !last.empty() && std::all_of(last.begin(), last.end(), is_digit);
 }
 
 }  // namespace callforward::dns

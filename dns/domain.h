@@ -34,8 +34,4 @@ private:
 // none.
 [[nodiscard]] bool assign_name(std::string& name, std::string_view untrusted);
 
-// True for what looks like an IPv4 address without being a usable name ("192.0.2.1", "1.2"): the
-// last label is a number.
-[[nodiscard]] bool looks_numeric(std::string_view name);
-
 }  // namespace callforward::dns

@@ -1,5 +1,6 @@
 #include "smtpclient/mailbox.h"
 
+#include "dns/byte_set.h"
 #include "smtpclient/printable.h"
 #include "smtpclient/unicode.h"
 
@@ -9,17 +10,23 @@ namespace callforward::smtpclient {
 
 namespace {
 
+using dns::byte_set;
+using dns::printable_ascii;
+
+constexpr byte_set utf8_bytes('\x80', '\xff');
+
 bool is_utf8_byte(char c) {
-    return static_cast<unsigned char>(c) >= 0x80;
+    return utf8_bytes.contains(c);
 }
 
 // RFC 5321 atext, dots (wherever they stand), and RFC 6531's UTF-8.
+constexpr byte_set dot_string(
+    '\x80',
+    '\xff',
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.");
+
 bool is_dot_string(std::string_view text) {
-    constexpr std::string_view specials = "!#$%&'*+-/=?^_`{|}~.";
-    return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               specials.find(c) != std::string_view::npos || is_utf8_byte(c);
-    });
+    return !text.empty() && dot_string.contains_all_of(text);
 }
 
 // RFC 5321 Quoted-string: printable bytes between quotes, a backslash before each quote or
@@ -37,9 +44,7 @@ bool is_quoted_string(std::string_view text) {
 
 // printable_utf8 changes whatever is not well-formed.
 bool is_well_formed(std::string_view text) {
-    const bool ascii =
-        std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
-    return ascii || printable_utf8(text, text.size() + 1) == text;
+    return printable_ascii.contains_all_of(text) || printable_utf8(text, text.size() + 1) == text;
 }
 
 // A domain as it may stand in a path: a name, or an address literal in brackets.

@@ -1,5 +1,7 @@
 #include "smtpclient/printable.h"
 
+#include "dns/byte_set.h"
+
 #include <algorithm>
 
 namespace callforward::smtpclient {
@@ -46,13 +48,11 @@ std::size_t utf8_length(std::string_view text) {
     return overlong || surrogate || control || reorders || value > 0x10ffff ? 0 : length;
 }
 
-// What nearly every line is.
-bool is_all_printable(std::string_view text) {
-    return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c < 0x7f; });
-}
-
 std::string make_printable(std::string_view untrusted, std::size_t limit, bool keep_utf8) {
-    if (untrusted.size() <= limit && is_all_printable(untrusted)) return std::string(untrusted);
+    // What nearly every line is.
+    if (untrusted.size() <= limit && dns::printable_ascii.contains_all_of(untrusted)) {
+        return std::string(untrusted);
+    }
     std::string result;
     result.reserve(std::min(untrusted.size(), limit));
     while (!untrusted.empty() && result.size() < limit) {

@@ -84,12 +84,13 @@ TEST_CASE("the parent is the name without its first label") {
     CHECK_FALSE(domain::parse("test")->parent());
 }
 
-TEST_CASE("a name whose last label is a number looks like an address") {
-    CHECK(looks_numeric("192.0.2.1"));
-    CHECK(looks_numeric("1.2"));
-    CHECK(looks_numeric("12345"));
-    CHECK_FALSE(looks_numeric("1.2.test"));
-    CHECK_FALSE(looks_numeric("example.test"));
-    CHECK_FALSE(looks_numeric("a1"));
-    CHECK_FALSE(looks_numeric(""));
+TEST_CASE("a name whose last label is a number would be an address") {
+    CHECK_FALSE(domain::parse("192.0.2.1"));
+    CHECK_FALSE(domain::parse("192.0.2.1."));
+    CHECK_FALSE(domain::parse("1.2"));
+    CHECK_FALSE(domain::parse("12345"));
+    CHECK_FALSE(domain::parse("example.7"));
+    CHECK(domain::parse("1.2.test"));
+    CHECK(domain::parse("a1"));
+    CHECK(domain::parse("1a"));
 }
