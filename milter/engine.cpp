@@ -171,6 +171,10 @@ void engine::save(std::chrono::milliseconds at_most) {
 answer engine::ask(const smtpclient::question& q,
                    const std::string& fingerprint,
                    const patience& p) {
+    if (const auto fresh = known_.find_fresh(q, fingerprint, clock::now())) {
+        if (fresh->refresh) refresh(q, known_.key_of(q, fingerprint), fingerprint);
+        return {fresh->verdict(), source::cache};
+    }
     const auto key = known_.key_of(q, fingerprint);
     const auto known = known_.find(key, q.recipient, verdicts::moment::now());
     if (!known || known->stale) canaries_.note(q, fingerprint);

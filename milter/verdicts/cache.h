@@ -47,6 +47,11 @@ public:
 
     [[nodiscard]] question_key key_of(const smtpclient::question& q,
                                       std::string_view fingerprint) const;
+    // What memory has of the recipient whoever sends, if nothing speaks against giving it: all that
+    // most look-ups need. Allocates nothing.
+    [[nodiscard]] std::optional<known> find_fresh(const smtpclient::question& q,
+                                                  std::string_view fingerprint,
+                                                  steady_clock::time_point now);
     // A hit in memory allocates nothing; a miss is looked for in the store.
     [[nodiscard]] std::optional<known> find(const question_key& key,
                                             const smtpclient::mailbox& recipient,
@@ -101,8 +106,8 @@ public:
 
 private:
     [[nodiscard]] std::optional<known> believed(known found,
-                                                const question_key& key,
-                                                const moment& now);
+                                                const recipient_key& key,
+                                                steady_clock::time_point now);
     bool restore(const digest& key,
                  const smtpclient::mailbox& recipient,
                  bool declared,

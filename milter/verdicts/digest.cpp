@@ -46,6 +46,18 @@ std::uint64_t word_of(std::string_view bytes) {
     return word;
 }
 
+std::array<char, 8> little_endian(std::uint64_t number) {
+    std::array<char, 8> bytes{};
+    if constexpr (std::endian::native == std::endian::little) {
+        std::memcpy(bytes.data(), &number, bytes.size());
+    } else {
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+            bytes[i] = static_cast<char>(number >> (8 * i));
+        }
+    }
+    return bytes;
+}
+
 }  // namespace
 
 hash_seed hash_seed::draw() {
@@ -83,10 +95,9 @@ std::uint64_t seeded_hash(std::string_view text, const hash_seed& seed) {
 
 std::array<char, digest::size> digest::bytes() const {
     std::array<char, size> out{};
-    for (std::size_t i = 0; i < 8; ++i) {
-        out[i] = static_cast<char>(first >> (8 * i));
-        out[i + 8] = static_cast<char>(second >> (8 * i));
-    }
+    const auto low = little_endian(first);
+    const auto high = little_endian(second);
+    std::copy(high.begin(), high.end(), std::copy(low.begin(), low.end(), out.begin()));
     return out;
 }
 
@@ -106,26 +117,31 @@ digester::digester(const hash_seed& seed)
       v2_(seed.first ^ start_2),
       v3_(seed.second ^ start_3) {}
 
-void digester::absorb(std::uint64_t word) {
-    v3_ ^= word;
-    round(v0_, v1_, v2_, v3_);
-    round(v0_, v1_, v2_, v3_);
-    v0_ ^= word;
+// All whole words; what is left of the last one moves to the front.
+void digester::absorb() {
+    std::uint64_t v0 = v0_;
+    std::uint64_t v1 = v1_;
+    std::uint64_t v2 = v2_;
+    std::uint64_t v3 = v3_;
+    std::string_view rest(waiting_.data(), used_);
+    for (; rest.size() >= 8; rest.remove_prefix(8)) {
+        const std::uint64_t word = word_of(rest.substr(0, 8));
+        v3 ^= word;
+        round(v0, v1, v2, v3);
+        round(v0, v1, v2, v3);
+        v0 ^= word;
+    }
+    v0_ = v0;
+    v1_ = v1;
+    v2_ = v2;
+    v3_ = v3;
+    std::copy(rest.begin(), rest.end(), waiting_.begin());
+    used_ = rest.size();
 }
 
-// Eight bytes, wherever the last word has ended.
 void digester::add(std::uint64_t number) {
-    const std::uint64_t shift = 8 * (length_ % 8);
-    length_ += 8;
-    absorb(word_ | number << shift);
-    word_ = shift == 0 ? 0 : number >> (64 - shift);
-}
-
-void digester::byte(unsigned char b) {
-    word_ |= std::uint64_t{b} << (8 * (length_ % 8));
-    if (++length_ % 8 != 0) return;
-    absorb(word_);
-    word_ = 0;
+    const auto bytes = little_endian(number);
+    add_bytes({bytes.data(), bytes.size()});
 }
 
 void digester::add(std::string_view part) {
@@ -134,8 +150,13 @@ void digester::add(std::string_view part) {
 }
 
 void digester::add_bytes(std::string_view bytes) {
-    for (; bytes.size() >= 8; bytes.remove_prefix(8)) add(word_of(bytes.substr(0, 8)));
-    for (const char c : bytes) byte(static_cast<unsigned char>(c));
+    length_ += bytes.size();
+    while (!bytes.empty()) {
+        if (used_ == waiting_.size()) absorb();
+        const std::size_t count = bytes.copy(waiting_.data() + used_, waiting_.size() - used_);
+        used_ += count;
+        bytes.remove_prefix(count);
+    }
 }
 
 void digester::add_lower_case(std::string_view part) {
@@ -157,7 +178,12 @@ void digester::add(const digest& part) {
 }
 
 digest digester::finish() {
-    absorb(length_ << 56 | word_);
+    absorb();
+    // The last word has the length in its highest byte.
+    const std::uint64_t last = length_ << 56 | word_of({waiting_.data(), used_});
+    used_ = 0;
+    add(last);
+    absorb();
     digest result;
     v2_ ^= 0xeeU;
     for (int i = 0; i < 4; ++i) round(v0_, v1_, v2_, v3_);

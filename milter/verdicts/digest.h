@@ -53,15 +53,16 @@ public:
     [[nodiscard]] digest finish();           // once
 
 private:
-    void byte(unsigned char b);
-    void absorb(std::uint64_t word);
+    void absorb();
 
     std::uint64_t v0_;
     std::uint64_t v1_;
     std::uint64_t v2_;
     std::uint64_t v3_;
-    std::uint64_t word_ = 0;
     std::uint64_t length_ = 0;
+    // What is not absorbed yet: a key is made of many small parts, and hashed in one go.
+    std::array<char, 256> waiting_;
+    std::size_t used_ = 0;
 };
 
 // The function itself, for its test vectors.

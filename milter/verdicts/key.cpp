@@ -17,8 +17,8 @@ digester begin(kind of, const hash_seed& seed) {
 
 void add(digester& d, const dns::ip_address& address) {
     d.add(std::uint64_t{address.is_v4()});
-    for (const std::uint8_t byte : address.v6())
-        d.add_bytes({reinterpret_cast<const char*>(&byte), 1});
+    const auto bytes = address.v6();
+    d.add_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 void add(digester& d, const smtpclient::next_hop& hop) {
@@ -90,21 +90,26 @@ recipient_tags tags_of(const smtpclient::mailbox& recipient, const hash_seed& se
     return tags;
 }
 
-question_key::question_key(const smtpclient::question& q,
-                           std::string_view fingerprint,
-                           const hash_seed& seed)
+recipient_key::recipient_key(const smtpclient::question& q,
+                             std::string_view fingerprint,
+                             const hash_seed& seed)
     : declared_(key_of_declared(q.recipient, seed)) {
-    tags_.address = declared_.first;
-    if (q.recipient.domain()) tags_.domain = tag_of_domain(q.recipient.domain()->name(), seed);
-
     digester recipient = begin(kind::recipient, seed);
     recipient.add(declared_);
     add(recipient, q.to);
     recipient.add(fingerprint);
     recipient_only_ = recipient.finish();
+}
+
+question_key::question_key(const smtpclient::question& q,
+                           std::string_view fingerprint,
+                           const hash_seed& seed)
+    : recipient_key(q, fingerprint, seed) {
+    tags_.address = declared().first;
+    if (q.recipient.domain()) tags_.domain = tag_of_domain(q.recipient.domain()->name(), seed);
 
     digester sender = begin(kind::sender, seed);
-    sender.add(recipient_only_);
+    sender.add(recipient_only());
     add_sender(sender, q.sender);
     sender.add(std::uint64_t{q.original_sender});  // the same refusal is of another class
     sender.add(std::uint64_t{q.parameters.size.has_value()});

@@ -30,25 +30,37 @@ using tag_set = std::unordered_set<std::uint64_t>;
 // Of an address that is declared to exist, whatever its route and policy.
 [[nodiscard]] digest key_of_declared(const smtpclient::mailbox& recipient, const hash_seed& seed);
 
-class question_key {
+// Of who is asked about: enough to find what is known of a recipient whoever sends, as nearly all
+// of it is.
+class recipient_key {
 public:
     // fingerprint: policy::fingerprint.
+    recipient_key(const smtpclient::question& q,
+                  std::string_view fingerprint,
+                  const hash_seed& seed = hash_seed::of_process());
+
+    [[nodiscard]] const digest& recipient_only() const { return recipient_only_; }
+    [[nodiscard]] const digest& declared() const { return declared_; }
+
+private:
+    digest declared_;
+    digest recipient_only_;
+};
+
+class question_key : public recipient_key {
+public:
     question_key(const smtpclient::question& q,
                  std::string_view fingerprint,
                  const hash_seed& seed = hash_seed::of_process());
 
-    [[nodiscard]] const digest& recipient_only() const { return recipient_only_; }
     [[nodiscard]] const digest& with_sender() const { return with_sender_; }
-    [[nodiscard]] const digest& declared() const { return declared_; }
     [[nodiscard]] const recipient_tags& tags() const { return tags_; }
 
     // The same question, sender and all.
     bool operator==(const question_key& other) const { return with_sender_ == other.with_sender_; }
 
 private:
-    digest recipient_only_;
     digest with_sender_;
-    digest declared_;
     recipient_tags tags_;
 };
 

@@ -77,10 +77,11 @@ public:
                               std::chrono::seconds stale,
                               std::chrono::seconds remembered) {
         const std::lock_guard lock(mutex_);
-        entry* const e = table_.find(key);
-        if (e == nullptr) return std::nullopt;
+        const std::uint32_t number = table_.number_of(key);
+        if (number == table::none) return std::nullopt;
+        entry* const e = &table_.at(number);
         if (e->expires > now) {
-            table_.use(*e);
+            table_.use(number);
             known k = known_of(*e);
             k.refresh = e->is_deliverable() && !e->declared && now >= e->refresh_at;
             if (k.refresh) e->refresh_at = now + between_refreshes;
@@ -236,15 +237,22 @@ memory::shard& memory::shard_of(const digest& key) const {
     return *shards_[key.second % shards_.size()];
 }
 
+std::optional<known> memory::look(const digest& key, steady_clock::time_point now) {
+    return shard_of(key).find(key, now, stale_.load(), remembered_.load());
+}
+
+std::optional<known> memory::find_fresh(const recipient_key& whom, steady_clock::time_point now) {
+    auto recipient = look(whom.recipient_only(), now);
+    if (recipient && recipient->stale) recipient.reset();
+    return recipient;
+}
+
 std::optional<known> memory::find(const question_key& key, steady_clock::time_point now) {
-    const auto look = [&](const digest& d) {
-        return shard_of(d).find(d, now, stale_.load(), remembered_.load());
-    };
-    auto recipient = look(key.recipient_only());
+    auto recipient = look(key.recipient_only(), now);
     if (recipient && !recipient->stale) return recipient;
-    auto sender = look(key.with_sender());
+    auto sender = look(key.with_sender(), now);
     if (sender && says_something(*sender->kept)) return sender;
-    if (auto declared = look(key.declared())) return declared;
+    if (auto declared = look(key.declared(), now)) return declared;
     if (!sender) return recipient;
     if (!recipient || sender->kept->finding.verdict_class != verdict_class::unreachable) {
         return sender;

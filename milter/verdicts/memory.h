@@ -80,6 +80,9 @@ public:
     ~memory();
 
     [[nodiscard]] std::optional<known> find(const question_key& key, steady_clock::time_point now);
+    // What find() would give of the recipient whoever sends, if it is not stale.
+    [[nodiscard]] std::optional<known> find_fresh(const recipient_key& whom,
+                                                  steady_clock::time_point now);
     // Nothing when it is not kept: no lifetime, or something better is known.
     std::optional<kept_entry> store(const question_key& key,
                                     const smtpclient::verdict& v,
@@ -115,6 +118,7 @@ private:
     class shard;
 
     [[nodiscard]] shard& shard_of(const digest& key) const;
+    [[nodiscard]] std::optional<known> look(const digest& key, steady_clock::time_point now);
     [[nodiscard]] shared_verdict shared(const smtpclient::verdict& v);
     template <class Condition>
     std::size_t forget(Condition condition);

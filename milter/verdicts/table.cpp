@@ -21,8 +21,12 @@ std::size_t table::place_of(const digest& key) const {
     }
 }
 
+std::uint32_t table::number_of(const digest& key) const {
+    return index_[place_of(key)];
+}
+
 entry* table::find(const digest& key) {
-    const std::uint32_t number = index_[place_of(key)];
+    const std::uint32_t number = number_of(key);
     return number == none ? nullptr : &at(number);
 }
 
@@ -57,8 +61,8 @@ void table::unlink(entry& e) {
     --l.length;
 }
 
-void table::use(entry& e) {
-    const std::uint32_t number = index_[place_of(e.key)];
+void table::use(std::uint32_t number) {
+    entry& e = at(number);
     const auto from = static_cast<list_name>(e.in_list);
     unlink(e);
     link(number, from == other ? other : protected_from_flood);

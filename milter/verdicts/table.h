@@ -56,8 +56,13 @@ class table {
 public:
     table(std::size_t deliverable, std::size_t others);
 
-    [[nodiscard]] entry* find(const digest& key);  // valid until the next insert() or erase()
-    void use(entry& e);                            // was asked for
+    static constexpr std::uint32_t none = 0;  // numbers begin with 1
+
+    // These three are valid until the next insert() or erase().
+    [[nodiscard]] entry* find(const digest& key);
+    [[nodiscard]] std::uint32_t number_of(const digest& key) const;  // or none
+    [[nodiscard]] entry& at(std::uint32_t number);
+    void use(std::uint32_t number);  // was asked for
     // The key must not be there. Nothing when the capacity is 0.
     entry* insert(entry&& fresh);
     void erase(entry& e);
@@ -75,7 +80,6 @@ public:
     [[nodiscard]] std::size_t others() const { return lists_[other].length; }
 
 private:
-    static constexpr std::uint32_t none = 0;  // numbers begin with 1
     static constexpr std::size_t block_size = 64;
     enum list_name : std::uint8_t { probation, protected_from_flood, other };
     struct list {
@@ -85,7 +89,6 @@ private:
     };
     using block = std::array<entry, block_size>;
 
-    [[nodiscard]] entry& at(std::uint32_t number);
     [[nodiscard]] std::size_t place_of(const digest& key) const;  // in the index
     void link(std::uint32_t number, list_name to);
     void unlink(entry& e);
