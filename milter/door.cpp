@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <exception>
 #include <memory>
@@ -23,6 +25,9 @@ door* the_door = nullptr;
 
 struct inbound {  // one SMTP session; libmilter moves it between threads, but never runs two
                   // callbacks at once
+    explicit inbound(const wanted_words& words) : wanted(words) {}
+
+    const wanted_words wanted;
     bool mail_without_reply = false;
     bool helo_without_reply = false;
     bool has_mail = false;
@@ -41,15 +46,19 @@ inbound* session_of(SMFICTX* ctx) {
 
 // A new one where there is none: after QUIT_NC, with which an MTA goes on to the next client
 // without negotiating again.
-inbound& session_for(SMFICTX* ctx) {
+inbound& session_for(SMFICTX* ctx, const wanted_words& words) {
     if (inbound* const session = session_of(ctx)) return *session;
-    auto session = std::make_unique<inbound>();
+    auto session = std::make_unique<inbound>(words);
     if (smfi_setpriv(ctx, session.get()) != MI_SUCCESS) throw std::bad_alloc();
     return *session.release();
 }
 
-const char* macro(SMFICTX* ctx, const char* name) {
-    std::string writable(name);  // the prototype is older than const
+// libmilter compares the name with all that the MTA has sent: nothing is asked for that is not
+// needed.
+template <std::size_t Size>
+const char* macro(SMFICTX* ctx, const char (&name)[Size]) {
+    std::array<char, Size> writable;  // the prototype is older than const
+    std::copy_n(name, Size, writable.data());
     const char* const value = smfi_getsymval(ctx, writable.data());
     return value == nullptr ? "" : value;
 }
@@ -117,11 +126,12 @@ public:
                               unsigned long* unused_a,
                               unsigned long* unused_b) {
         return guarded([&]() -> sfsistat {
-            const unsigned long helo = the_door->asks_for_helo_ ? SMFIP_NR_HELO : SMFIP_NOHELO;
+            const wanted_words words = the_door->asks_for_;
+            const unsigned long helo = words.helo ? SMFIP_NR_HELO : SMFIP_NOHELO;
             const unsigned long wanted = SMFIP_NOCONNECT | SMFIP_NOBODY | SMFIP_NOHDRS |
                                          SMFIP_NOEOH | SMFIP_NOUNKNOWN | SMFIP_NODATA |
                                          SMFIP_NR_MAIL | helo;
-            auto session = std::make_unique<inbound>();
+            auto session = std::make_unique<inbound>(words);
             *steps = wanted & offered_steps;
             session->helo_without_reply = (*steps & SMFIP_NR_HELO) != 0;
             session->mail_without_reply = (*steps & SMFIP_NR_MAIL) != 0;
@@ -131,8 +141,9 @@ public:
             if ((offered_actions & SMFIF_SETSYMLIST) != 0) {
                 *actions = SMFIF_SETSYMLIST;
                 std::string names =
-                    "i j v {rcpt_mailer} {rcpt_host} {rcpt_addr} {mail_addr} {client_addr} "
-                    "{client_name} {client_port} {auth_authen}";
+                    "{client_addr} {auth_authen} {rcpt_mailer} {rcpt_host} {rcpt_addr} {mail_addr} "
+                    "j v";
+                if (words.client) names += " i {client_name} {client_port}";
                 if (smfi_setsymlist(ctx, SMFIM_ENVRCPT, names.data()) != MI_SUCCESS) *actions = 0;
             }
             if (smfi_setpriv(ctx, session.get()) == MI_SUCCESS)
@@ -145,7 +156,7 @@ public:
         inbound* const session = session_of(ctx);
         const bool silent = session != nullptr && session->helo_without_reply;
         const sfsistat status = guarded([&]() -> sfsistat {
-            if (name != nullptr) session_for(ctx).now.client_helo = name;
+            if (name != nullptr) session_for(ctx, the_door->asks_for_).now.client_helo = name;
             return SMFIS_CONTINUE;
         });
         return silent ? SMFIS_NOREPLY : status;
@@ -156,7 +167,7 @@ public:
         const bool silent = session != nullptr && session->mail_without_reply;
         const sfsistat status = guarded([&]() -> sfsistat {
             if (arguments == nullptr || *arguments == nullptr) return SMFIS_CONTINUE;
-            inbound& its = session_for(ctx);
+            inbound& its = session_for(ctx, the_door->asks_for_);
             its.forget_mail();
             its.has_mail = true;
             its.now.mail = *arguments;
@@ -172,7 +183,7 @@ public:
         ++the_door->busy_;
         const sfsistat status = guarded([&]() -> sfsistat {
             if (the_door->closing_) return give(ctx, shutting_down());
-            inbound& session = session_for(ctx);
+            inbound& session = session_for(ctx, the_door->asks_for_);
             copy(ctx, arguments, session);
             const keep_waiting wait = [ctx] { return smfi_progress(ctx) == MI_SUCCESS; };
             return give(ctx, the_door->handler_(session.now, wait));
@@ -203,12 +214,16 @@ public:
 private:
     static void copy(SMFICTX* ctx, char** arguments, inbound& session) {
         envelope& e = session.now;
-        e.mta.version = macro(ctx, "v");
-        e.mta.hostname = macro(ctx, "j");
-        e.queue_id = macro(ctx, "i");
+        if (e.mta.version.empty()) {  // who it is does not change within a session
+            e.mta.version = macro(ctx, "v");
+            e.mta.hostname = macro(ctx, "j");
+        }
         e.client_address = macro(ctx, "{client_addr}");
-        e.client_name = macro(ctx, "{client_name}");
-        e.client_port = macro(ctx, "{client_port}");
+        if (session.wanted.client) {
+            e.queue_id = macro(ctx, "i");
+            e.client_name = macro(ctx, "{client_name}");
+            e.client_port = macro(ctx, "{client_port}");
+        }
         e.authenticated = macro(ctx, "{auth_authen}");
         e.rcpt_mailer = macro(ctx, "{rcpt_mailer}");
         e.rcpt_host = macro(ctx, "{rcpt_host}");

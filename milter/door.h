@@ -1,11 +1,11 @@
 // The door: libmilter, and nothing of it outside this room.
 //
 // RCPT only: CONNECT, HELO and everything after RCPT are switched off where the MTA lets us, MAIL
-// (and HELO, where a next hop is to be told of it) comes without a reply, and all macros are asked
-// for at RCPT (smfi_setsymlist), so that a recipient costs one round trip and the MTA needs no
-// setting. Each RCPT is copied into a plain envelope and given to the handler on libmilter's
-// thread, which may block; whatever the handler throws becomes a tempfail and a log line. libmilter
-// keeps process-wide state: one door per process, run() once.
+// (and HELO, where a next hop is to be told of it) comes without a reply, and the macros that the
+// policies need are asked for at RCPT (smfi_setsymlist), so that a recipient costs one round trip
+// and the MTA needs no setting. Each RCPT is copied into a plain envelope and given to the handler
+// on libmilter's thread, which may block; whatever the handler throws becomes a tempfail and a log
+// line. libmilter keeps process-wide state: one door per process, run() once.
 #pragma once
 
 #include "milter/decision.h"
@@ -38,8 +38,8 @@ public:
     void open(const milter_settings& settings);
     // Serves until libmilter gives up; the process' signals are signals.h's.
     void run();
-    // Whether sessions that begin from now on tell what the client said in HELO. Thread: any.
-    void ask_for_helo(bool wanted) { asks_for_helo_ = wanted; }
+    // What sessions that begin from now on tell beyond what every policy needs. Thread: any.
+    void ask_for(const wanted_words& words) { asks_for_ = words; }
     // The calling thread answers a RCPT, and is about to wait for a next hop.
     void about_to_wait() { spare_.about_to_wait(); }
     // From now on a new RCPT is put off without being looked at. Thread: any.
@@ -56,7 +56,7 @@ private:
     std::string socket_path_;
     std::atomic<int> busy_{0};
     std::atomic<bool> closing_{false};
-    std::atomic<bool> asks_for_helo_{false};
+    std::atomic<wanted_words> asks_for_{wanted_words{}};
 };
 
 }  // namespace callforward::milter

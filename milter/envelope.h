@@ -2,13 +2,21 @@
 // it.
 //
 // All text is untrusted: it comes from an SMTP client or from the MTA's tables, and an empty string
-// means that the MTA sent no such macro.
+// means that the MTA sent no such macro, or was not asked for it.
 #pragma once
 
 #include <string>
 #include <vector>
 
 namespace callforward::milter {
+
+// What only some policies need to hear: each word costs every RCPT a look-up.
+struct wanted_words {
+    bool helo = false;    // for a next hop that is told of the client (XCLIENT)
+    bool client = false;  // its name and port, and the queue id: for XCLIENT, PROXY, or a script
+
+    bool operator==(const wanted_words&) const = default;
+};
 
 struct mta_identity {
     std::string version;   // {v}: "Postfix 3.7.11", or Sendmail's "8.17.1.9"
@@ -19,12 +27,14 @@ struct mta_identity {
 
 struct envelope {
     mta_identity mta;
-    std::string queue_id;        // {i}; Postfix has none before the first accepted RCPT
     std::string client_address;  // {client_addr}: "192.0.2.1", "IPv6:2001:db8::1"; "" when local
-    std::string client_name;     // {client_name}
-    std::string client_port;     // {client_port}
-    std::string client_helo;     // HELO or EHLO argument; "" where the door does not ask for it
-    std::string authenticated;   // {auth_authen}
+    // Asked for only where a policy needs them (wanted_words).
+    std::string queue_id;     // {i}; Postfix has none before the first accepted RCPT
+    std::string client_name;  // {client_name}
+    std::string client_port;  // {client_port}
+    std::string client_helo;  // HELO or EHLO argument
+
+    std::string authenticated;  // {auth_authen}
     std::string mail;  // MAIL argv[0]: "<s@example>", as the client wrote it; {mail_addr} if MAIL
                        // was not seen
     std::vector<std::string> mail_parameters;  // MAIL argv[1..]: "SIZE=1234"

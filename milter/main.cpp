@@ -182,7 +182,7 @@ std::optional<std::string> reload(const arguments& a,
         log::open(fresh->log);
         e.use(*fresh);
         check.use(fresh);
-        entrance.ask_for_helo(tells_of_client(*fresh));
+        entrance.ask_for(words_wanted(*fresh));
         warn_about_fixed(at_start, *fresh);
         run.reloaded(fresh);
         log::say(log_level::info, "configuration reloaded", {{"file", a.file}});
@@ -265,7 +265,7 @@ int serve(const arguments& a) {
     std::unique_ptr<recipient_check> check;
     door entrance(
         [&check](const envelope& e, const keep_waiting& wait) { return check->check(e, wait); });
-    entrance.ask_for_helo(tells_of_client(*now));
+    entrance.ask_for(words_wanted(*now));
     entrance.open(now->milter);
     control::desk::doors doors;
     doors.control = open_control(now->control.socket, whom);

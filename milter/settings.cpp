@@ -67,12 +67,16 @@ std::string verdict_fingerprint(const policy& p) {
     return text;
 }
 
-bool tells_of_client(const settings& s) {
-    const auto tells = [](const policy& p) { return p.transport->xclient; };
-    return tells(s.default_policy) ||
-           std::any_of(s.domain_policies.begin(), s.domain_policies.end(), [&](const auto& entry) {
-               return tells(entry.second);
-           });
+wanted_words words_wanted(const settings& s) {
+    wanted_words all;
+    const auto add = [&all](const policy& p) {
+        all.helo = all.helo || p.transport->xclient;
+        all.client = all.client || p.transport->xclient || p.transport->proxy_protocol ||
+                     p.script != nullptr;
+    };
+    add(s.default_policy);
+    for (const auto& [domain, its] : s.domain_policies) add(its);
+    return all;
 }
 
 settings default_settings() {

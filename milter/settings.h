@@ -6,6 +6,7 @@
 
 #include "dns/ip.h"
 #include "dns/trust_in_ad.h"
+#include "milter/envelope.h"
 #include "smtpclient/question.h"
 #include "smtpclient/session_limits.h"
 
@@ -188,8 +189,8 @@ struct settings {
 // The settings of an empty file.
 [[nodiscard]] settings default_settings();
 
-// Some policy has next hops told who the client is (XCLIENT).
-[[nodiscard]] bool tells_of_client(const settings& s);
+// What its policies need to hear from the MTA.
+[[nodiscard]] wanted_words words_wanted(const settings& s);
 
 // What policy::fingerprint holds: sender, how we show ourselves, port, how we are secured, local
 // rules. Times are not part of it: they change when an answer comes, not what it is.

@@ -1,4 +1,5 @@
-// The load generator as the MTA of a milter (protocol 6): Postfix's macros, in Postfix's order.
+// The load generator as the MTA of a milter (protocol 6): the macros that callforward asks for, in
+// the order in which it names them, as Postfix sends them.
 //
 // Lean where tests/support/mta.h is complete: the filter must leave CONNECT and HELO alone
 // (SMFIP_NOCONNECT, SMFIP_NOHELO) as callforward does. The macros of stages that are off are sent
@@ -91,13 +92,12 @@ protected:
     void send_recipient(const recipient& r) override {
         {
             packet macros(out_, 'D');
-            macros.raw("R").macro("j", "mx.bench.test").macro("v", "Postfix 3.7.11");
-            macros.macro("{rcpt_mailer}", "smtp").macro("{rcpt_addr}", r.address);
+            macros.raw("R").macro("{client_addr}", client_).macro("{rcpt_mailer}", "smtp");
             macros.macro(
                 "{rcpt_host}",
                 '[' + dotted(host_address(r.host)) + "]:" + std::to_string(run().next_hop_port));
-            macros.macro("{mail_addr}", sender).macro("{client_addr}", client_);
-            macros.macro("{client_name}", "unknown").macro("{client_port}", "40000");
+            macros.macro("{rcpt_addr}", r.address).macro("{mail_addr}", sender);
+            macros.macro("j", "mx.bench.test").macro("v", "Postfix 3.7.11");
         }
         packet(out_, 'R').text('<' + r.address + '>');
         state_ = state::recipient;

@@ -38,8 +38,7 @@ sfsistat negotiate(SMFICTX* ctx,
     if ((offered_actions & SMFIF_SETSYMLIST) != 0) {
         *actions = SMFIF_SETSYMLIST;
         std::string names =
-            "i j v {rcpt_mailer} {rcpt_host} {rcpt_addr} {mail_addr} {client_addr} {client_name} "
-            "{client_port} {auth_authen}";
+            "{client_addr} {auth_authen} {rcpt_mailer} {rcpt_host} {rcpt_addr} {mail_addr} j v";
         if (smfi_setsymlist(ctx, SMFIM_ENVRCPT, names.data()) != MI_SUCCESS) *actions = 0;
     }
     return SMFIS_CONTINUE;

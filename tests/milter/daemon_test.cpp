@@ -178,7 +178,25 @@ TEST_CASE("only what RCPT needs is negotiated") {
               (SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOBODY | SMFIP_NOHDRS | SMFIP_NOEOH |
                SMFIP_NOUNKNOWN | SMFIP_NODATA | SMFIP_NR_MAIL));
         CHECK(m.negotiated().symbols.size() == 1);
-        CHECK(m.negotiated().symbols.at(milter_stage::rcpt).size() == 11);
+        CHECK(m.negotiated().symbols.at(milter_stage::rcpt).size() == 8);
+    }
+}
+
+TEST_CASE("the MTA is asked who the client is only where a policy needs it") {
+    struct row {
+        const char* key;
+        unsigned long helo;
+    };
+    for (const row& r :
+         {row{"xclient = true", SMFIP_NR_HELO}, row{"proxy_protocol = true", SMFIP_NOHELO}}) {
+        CAPTURE(r.key);
+        const running_daemon d(std::string("[domain.\"one.test\"]\n") + r.key + '\n');
+        const auto m = d.connected();
+        CHECK((m.negotiated().protocol & (SMFIP_NR_HELO | SMFIP_NOHELO)) == r.helo);
+        const auto& names = m.negotiated().symbols.at(milter_stage::rcpt);
+        for (const char* const name : {"i", "{client_name}", "{client_port}"}) {
+            CHECK(std::count(names.begin(), names.end(), name) == 1);
+        }
     }
 }
 
