@@ -1,10 +1,11 @@
 #include "milter/log_line.h"
 
+#include "dns/byte_set.h"
 #include "smtpclient/printable.h"
 
 #include <nlohmann/json.hpp>
 
-#include <array>
+#include <algorithm>
 #include <charconv>
 
 namespace callforward::milter {
@@ -17,26 +18,8 @@ std::string_view cut(std::string_view untrusted) {
     return untrusted.substr(0, longest_value);
 }
 
-// By byte: a log line has twenty values, and each RCPT a line.
-using bytes_table = std::array<bool, 256>;
-
-constexpr bytes_table printable_but(std::string_view special) {
-    bytes_table table{};
-    for (unsigned c = ' '; c < 0x7f; ++c) {
-        table[c] = special.find(static_cast<char>(c)) == std::string_view::npos;
-    }
-    return table;
-}
-
-constexpr bytes_table plain = printable_but(" \"=\\");
-constexpr bytes_table plain_in_quotes = printable_but("\"\\");
-
-// How many bytes at the front are of the table.
-std::size_t run_of(const bytes_table& table, std::string_view text) {
-    std::size_t length = 0;
-    while (length < text.size() && table[static_cast<unsigned char>(text[length])]) ++length;
-    return length;
-}
+constexpr dns::byte_set plain = dns::printable_ascii.without(" \"=\\");
+constexpr dns::byte_set plain_in_quotes = dns::printable_ascii.without("\"\\");
 
 // Length of the UTF-8 sequence that may be shown at the front of text; 0 when there is none.
 std::size_t shown_as_utf8(std::string_view text) {
@@ -47,39 +30,14 @@ std::size_t shown_as_utf8(std::string_view text) {
     return 0;
 }
 
-void append_escaped(std::string& out, char c) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    switch (c) {
-        case '"':
-        case '\\':
-            out += '\\';
-            out += c;
-            return;
-        case '\n':
-            out += "\\n";
-            return;
-        case '\r':
-            out += "\\r";
-            return;
-        case '\t':
-            out += "\\t";
-            return;
-        default:
-            break;
-    }
-    if (c >= ' ' && c < 0x7f) {
-        out += c;
-        return;
-    }
-    const auto byte = static_cast<unsigned char>(c);
-    out += "\\x";
-    out += digits[byte >> 4U];
-    out += digits[byte & 0x0fU];
-}
+// What is one of our own words, not to be looked through.
+struct word {
+    std::string_view text;
+};
 
-// Calls field(key, value) for each key in its order; a number has a type of its own.
+// Calls field(key, value) for each key in its order; a number and a word have types of their own.
 template <class Field>
-void for_each_field(const rcpt_record& r, Field field) {
+void for_each_field(const rcpt_record& r, Field&& field) {
     const bool has_stage = r.stage != smtpclient::stage::none;
     const auto elapsed = r.elapsed ? std::optional<std::int64_t>(r.elapsed->count()) : std::nullopt;
     field("id", r.id);
@@ -91,65 +49,140 @@ void for_each_field(const rcpt_record& r, Field field) {
     field("host", r.host);
     field("address", r.address);
     field("tls", r.tls);
-    field("stage", has_stage ? to_string(r.stage) : std::string_view());
+    field("stage", word{has_stage ? to_string(r.stage) : std::string_view()});
     field("code", r.code ? std::optional<std::int64_t>(*r.code) : std::nullopt);
     field("enhanced", r.enhanced);
-    field("outcome", to_string(r.outcome));
-    field("reason", to_string(r.reason));
-    field("class", to_string(r.verdict_class));
-    field("action", to_string(r.action));
-    field("mode", to_string(r.mode));
-    field("source", to_string(r.source));
+    field("outcome", word{to_string(r.outcome)});
+    field("reason", word{to_string(r.reason)});
+    field("class", word{to_string(r.verdict_class)});
+    field("action", word{to_string(r.action)});
+    field("mode", word{to_string(r.mode)});
+    field("source", word{to_string(r.source)});
     field("elapsed_ms", elapsed);
     field("text", r.text);
 }
 
-void append_value(std::string& to, std::string_view untrusted) {
-    std::string_view value = cut(untrusted);
-    if (!value.empty() && run_of(plain, value) == value.size()) {
-        to += value;
-        return;
-    }
-    to += '"';
-    while (!value.empty()) {
-        const std::size_t run = run_of(plain_in_quotes, value);
-        to.append(value.substr(0, run));
-        value.remove_prefix(run);
-        if (value.empty()) break;
-        const bool ascii = static_cast<unsigned char>(value.front()) < 0x80;
-        const std::size_t utf8 = ascii ? 0 : shown_as_utf8(value);
-        if (utf8 > 0) {
-            to.append(value.substr(0, utf8));
-            value.remove_prefix(utf8);
-        } else {
-            append_escaped(to, value.front());
-            value.remove_prefix(1);
-        }
-    }
-    to += '"';
+constexpr std::size_t longest_escape = 4;
+constexpr std::size_t longest_number = 20;
+
+// How much the functions below write at most.
+std::size_t room_for_value(std::string_view untrusted) {
+    return longest_escape * cut(untrusted).size() + std::string_view("\"\"").size();
 }
 
-struct logfmt_writer {
-    std::string& line;
-    const std::size_t begin = line.size();
+char* put(char* at, std::string_view text) {
+    return std::copy(text.begin(), text.end(), at);
+}
 
-    void operator()(std::string_view key, std::string_view value) const {
-        if (line.size() > begin) line += ' ';
-        line.append(key) += '=';
-        append_value(line, value);
+char* put_escaped(char* at, char c) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    const auto byte = static_cast<unsigned char>(c);
+    switch (c) {
+        case '\n':
+            return put(at, "\\n");
+        case '\r':
+            return put(at, "\\r");
+        case '\t':
+            return put(at, "\\t");
+        default:
+            break;
     }
-    void operator()(std::string_view key, std::optional<std::int64_t> number) const {
-        std::array<char, 20> digits{};
-        const auto end =
-            number ? std::to_chars(digits.begin(), digits.end(), *number).ptr : digits.begin();
-        (*this)(key,
-                std::string_view(digits.data(), static_cast<std::size_t>(end - digits.begin())));
+    *at++ = '\\';
+    if (!dns::printable_ascii.contains(c)) {
+        *at++ = 'x';
+        *at++ = digits[byte >> 4U];
+        c = digits[byte & 0x0fU];
+    }
+    *at++ = c;
+    return at;
+}
+
+char* put_quoted(char* at, std::string_view untrusted) {
+    *at++ = '"';
+    while (!untrusted.empty()) {
+        const char c = untrusted.front();
+        const bool ascii = static_cast<unsigned char>(c) < 0x80;
+        const std::size_t utf8 = ascii ? 0 : shown_as_utf8(untrusted);
+        if (utf8 > 0) {
+            at = put(at, untrusted.substr(0, utf8));
+        } else if (plain_in_quotes.contains(c)) {
+            *at++ = c;
+        } else {
+            at = put_escaped(at, c);
+        }
+        untrusted.remove_prefix(std::max<std::size_t>(utf8, 1));
+    }
+    *at++ = '"';
+    return at;
+}
+
+char* put_value(char* at, std::string_view untrusted) {
+    const std::string_view value = cut(untrusted);
+    char* plain_so_far = at;
+    for (const char c : value) {
+        if (!plain.contains(c)) return put_quoted(at, value);
+        *plain_so_far++ = c;
+    }
+    return value.empty() ? put_quoted(at, value) : plain_so_far;
+}
+
+// Into room that is there: a line has twenty values, and each RCPT a line.
+class logfmt_writer {
+public:
+    explicit logfmt_writer(char* to) : at_(to) {}
+
+    template <std::size_t Size>
+    void operator()(const char (&key)[Size], std::string_view untrusted) {
+        begin(key);
+        at_ = put_value(at_, untrusted);
+        *at_++ = ' ';
+    }
+    template <std::size_t Size>
+    void operator()(const char (&key)[Size], word ours) {
+        begin(key);
+        at_ = put(at_, ours.text.empty() ? "\"\"" : ours.text);
+        *at_++ = ' ';
+    }
+    template <std::size_t Size>
+    void operator()(const char (&key)[Size], std::optional<std::int64_t> number) {
+        begin(key);
+        at_ = number ? std::to_chars(at_, at_ + longest_number, *number).ptr : put(at_, "\"\"");
+        *at_++ = ' ';
+    }
+    // Of what was written, without the last blank.
+    [[nodiscard]] const char* end() const { return at_ - 1; }
+
+private:
+    template <std::size_t Size>
+    void begin(const char (&key)[Size]) {
+        at_ = std::copy_n(key, Size - 1, at_);
+        *at_++ = '=';
+    }
+
+    char* at_;
+};
+
+struct logfmt_room {  // that logfmt_writer needs
+    std::size_t bytes = 0;
+
+    template <std::size_t Size>
+    void operator()(const char (&/*key*/)[Size], std::string_view untrusted) {
+        bytes += Size + room_for_value(untrusted) + 1;
+    }
+    template <std::size_t Size>
+    void operator()(const char (&/*key*/)[Size], word ours) {
+        bytes += Size + std::max<std::size_t>(ours.text.size(), 2) + 1;
+    }
+    template <std::size_t Size>
+    void operator()(const char (&/*key*/)[Size], std::optional<std::int64_t> /*number*/) {
+        bytes += Size + longest_number + 1;
     }
 };
 
 struct json_writer {
     nlohmann::ordered_json& object;
 
+    void operator()(const char* key, word ours) const { (*this)(key, ours.text); }
     void operator()(const char* key, std::string_view value) const {
         object[key] = value.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(cut(value));
     }
@@ -177,13 +210,19 @@ std::string_view to_string(source s) {
 }
 
 std::string logfmt_value(std::string_view untrusted) {
-    std::string out;
-    append_value(out, untrusted);
+    std::string out(room_for_value(untrusted), '\0');
+    out.resize(static_cast<std::size_t>(put_value(out.data(), untrusted) - out.data()));
     return out;
 }
 
 void append_logfmt_line(std::string& to, const rcpt_record& r) {
-    for_each_field(r, logfmt_writer{to});
+    const std::size_t begin = to.size();
+    logfmt_room room;
+    for_each_field(r, room);
+    to.resize(begin + room.bytes);
+    logfmt_writer writer(to.data() + begin);
+    for_each_field(r, writer);
+    to.resize(static_cast<std::size_t>(writer.end() - to.data()));
 }
 
 std::string logfmt_line(const rcpt_record& r) {

@@ -38,8 +38,10 @@ void log_queue::look(char* bytes, std::size_t count) const {
 }
 
 void log_queue::drop(std::size_t count) {
-    begin_ = (begin_ + count) % ring_.size();
     used_ -= count;
+    // From its front again where it can be: what was written just before is still in the
+    // processor's cache.
+    begin_ = used_ == 0 ? 0 : (begin_ + count) % ring_.size();
 }
 
 log_queue::head log_queue::front() const {
