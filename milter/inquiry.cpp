@@ -38,7 +38,10 @@ void inquiry::conclude(verdict_class c, reason r, std::string_view why) {
     known = std::move(v);
 }
 
-void inquiry::begin(const policy& otherwise) {
+void inquiry::begin(std::uint64_t settings_number, const policy& otherwise) {
+    begun = std::chrono::steady_clock::now();
+    if (of_settings_ != settings_number) told.last = {};
+    of_settings_ = settings_number;
     asked.id = random_number() & trace_id_bits;
     id = make_trace_id(asked.id);
     by = &otherwise;
@@ -54,11 +57,8 @@ void inquiry::end() {
     changed.reset();
 }
 
-void log_rcpt(const envelope& e,
-              const decision& d,
-              std::chrono::nanoseconds took,
-              inquiry& i,
-              observations& seen) {
+void log_rcpt(const envelope& e, const decision& d, inquiry& i, observations& seen) {
+    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - i.begun;
     std::string enhanced;
     rcpt_record r;
     r.id = i.id;
@@ -101,23 +101,25 @@ void log_rcpt(const envelope& e,
         r.text = i.text;
     }
     seen.counts.count({r.outcome, r.reason, r.verdict_class, d.action, i.source, took});
-    seen.recent.note(i.asked.id, r, d);
+    const auto now = std::chrono::system_clock::now();
+    seen.recent.note(i.asked.id, r, now, d);
     if (r.mode == policy_mode::monitor && d.action != action::accept) {
-        seen.monitored.note(r.domain, r.reason, d.action, r.rcpt, std::chrono::system_clock::now());
+        seen.monitored.note(r.domain, r.reason, d.action, r.rcpt, now);
     }
     if (log::format() == log_format::json) {
         i.line = json_line(r);
     } else {
         append_logfmt_line(i.line, r);
     }
-    log::line(i.line);
+    log::line(i.line, now);
 }
 
 inquiry_memory::inquiry_memory() {
     spare_.reserve(most_spare);
 }
 
-inquiry_memory::borrowed inquiry_memory::begin(const policy& otherwise) {
+inquiry_memory::borrowed inquiry_memory::begin(std::uint64_t settings_number,
+                                               const policy& otherwise) {
     std::unique_ptr<inquiry> used;
     {
         const std::lock_guard lock(mutex_);
@@ -127,7 +129,7 @@ inquiry_memory::borrowed inquiry_memory::begin(const policy& otherwise) {
         }
     }
     if (!used) used = std::make_unique<inquiry>();
-    used->begin(otherwise);
+    used->begin(settings_number, otherwise);
     return {used.release(), giver_back(*this)};
 }
 

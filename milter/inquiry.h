@@ -15,6 +15,7 @@
 #include "smtpclient/verdict.h"
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -34,6 +35,8 @@ struct inquiry {
     bool suspended = false;                 // its domain is in the interlock
     bool by_script = false;                 // the policy's script chose action or text
     std::shared_ptr<const policy> changed;  // for this RCPT, by the script: what `by` is then
+
+    std::chrono::steady_clock::time_point begun;
 
     mta_route told;  // where the MTA delivers
     smtpclient::question asked;
@@ -60,16 +63,14 @@ struct inquiry {
 
 private:
     friend class inquiry_memory;
-    void begin(const policy& otherwise);
+    void begin(std::uint64_t settings_number, const policy& otherwise);
     void end();
+
+    std::uint64_t of_settings_ = 0;  // what `told` has read
 };
 
 // The line of INTERFACE section 6, and the same for who watches.
-void log_rcpt(const envelope& e,
-              const decision& d,
-              std::chrono::nanoseconds took,
-              inquiry& i,
-              observations& seen);
+void log_rcpt(const envelope& e, const decision& d, inquiry& i, observations& seen);
 
 class inquiry_memory {
 public:
@@ -84,8 +85,9 @@ public:
     using borrowed = std::unique_ptr<inquiry, giver_back>;
 
     inquiry_memory();
-    // otherwise: the policy, until that of the recipient's domain is known; must outlive it.
-    [[nodiscard]] borrowed begin(const policy& otherwise);
+    // settings_number: of those that the RCPT is checked against. otherwise: the policy, until that
+    // of the recipient's domain is known; must outlive it.
+    [[nodiscard]] borrowed begin(std::uint64_t settings_number, const policy& otherwise);
 
 private:
     void take_back(inquiry* done) noexcept;

@@ -111,8 +111,8 @@ public:
     }
     [[nodiscard]] bool takes(log_level level) const { return level <= level_.load(); }
     [[nodiscard]] log_format format() const { return format_; }
-    void push(log_level level, std::string_view text) {
-        queue_.push(level, std::chrono::system_clock::now(), text);
+    void push(log_level level, std::chrono::system_clock::time_point at, std::string_view text) {
+        queue_.push(level, at, text);
     }
     void close() {
         queue_.close();
@@ -193,12 +193,14 @@ void log::open(const log_settings& settings) {
 void log::say(log_level level, std::string_view message, log_fields with) {
     auto& journal = the_journal();
     if (!journal.takes(level)) return;
-    journal.push(level, message_line(journal.format(), level, message, with));
+    journal.push(level,
+                 std::chrono::system_clock::now(),
+                 message_line(journal.format(), level, message, with));
 }
 
-void log::line(std::string_view formatted) {
+void log::line(std::string_view formatted, std::chrono::system_clock::time_point at) {
     auto& journal = the_journal();
-    if (journal.takes(log_level::info)) journal.push(log_level::info, formatted);
+    if (journal.takes(log_level::info)) journal.push(log_level::info, at, formatted);
 }
 
 log_format log::format() {

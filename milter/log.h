@@ -11,6 +11,7 @@
 #include "milter/log_line.h"
 #include "milter/settings.h"
 
+#include <chrono>
 #include <string_view>
 
 namespace callforward::milter {
@@ -22,7 +23,7 @@ public:
     static void open(const log_settings& settings);
     static void say(log_level level, std::string_view message, log_fields with = {});
     // A line of level info that is already formatted, such as log_line.h's. Allocates nothing.
-    static void line(std::string_view formatted);
+    static void line(std::string_view formatted, std::chrono::system_clock::time_point at);
     [[nodiscard]] static log_format format();
     // Writes what is queued, for two seconds at most, and ends the thread: the last call before the
     // process ends.

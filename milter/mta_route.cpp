@@ -209,6 +209,51 @@ bool is_mx_of_recipient(const std::vector<smtpclient::next_hop>& hops, std::stri
     return smtpclient::equal_ignoring_case(name, hop.host);
 }
 
+std::string_view word_for_mailer(const envelope& e) {
+    return e.mta.is_postfix() ? "transport " : "mailer ";
+}
+
+std::string nobody_to_ask(const envelope& e) {
+    return "nobody to ask: it goes to the " + std::string(word_for_mailer(e)) +
+           quoted(e.rcpt_mailer);
+}
+
+void read(const envelope& e, const routing_settings& settings, mta_route::reading& into) {
+    into.mailer = e.rcpt_mailer;
+    into.host = e.rcpt_host;
+    into.by_postfix = e.mta.is_postfix();
+    into.why.clear();
+    const auto rule = rule_for(smtpclient::to_lower(e.rcpt_mailer), into.by_postfix, settings);
+    if (rule && rule->skip) {
+        into.kind = route_kind::local;
+        into.why = nobody_to_ask(e);
+        return;
+    }
+    into.kind = route_kind::not_understood;
+    if (!rule) {
+        into.why = "unknown ";
+        into.why.append(word_for_mailer(e)).append(quoted(e.rcpt_mailer)) +=
+            ": name it in [routing] mailers";
+        return;
+    }
+    if (read_hops(e, *rule, settings, into.hops, into.why)) {
+        into.kind = route_kind::ask;
+        return;
+    }
+    into.why = "{rcpt_host} of " + quoted(e.rcpt_mailer) + ": " + into.why;
+    // The one mistake that both an operator and the MTA's own documentation make look right.
+    if (!into.by_postfix && e.rcpt_host.find(':') != std::string::npos) {
+        into.why +=
+            " (Sendmail separates hosts by ':'; for a port define a mailer, and name it in "
+            "[routing] mailers)";
+    }
+}
+
+bool is_of(const mta_route::reading& last, const envelope& e) {
+    return last.mailer == e.rcpt_mailer && last.host == e.rcpt_host &&
+           last.by_postfix == e.mta.is_postfix();
+}
+
 }  // namespace
 
 mta_route route_from_macros(const envelope& e, const routing_settings& settings) {
@@ -218,50 +263,24 @@ mta_route route_from_macros(const envelope& e, const routing_settings& settings)
 }
 
 void route_from_macros(const envelope& e, const routing_settings& settings, mta_route& route) {
-    if (!route.to.hops.empty()) route.to.hops.swap(route.spare);
-    route.to.hops.clear();
     route.to.recipient_mx = false;
-    route.kind = route_kind::local;
-    route.why.clear();
     route.rcpt = address_to_send(e);
-    const std::string_view mailer = e.mta.is_postfix() ? "transport " : "mailer ";
-    const auto has_nobody_to_ask = [&] {
-        if (e.rcpt_mailer.empty()) return;
-        route.why = "nobody to ask: it goes to the ";
-        route.why.append(mailer).append(quoted(e.rcpt_mailer));
-    };
     if (e.rcpt_mailer.empty() || e.rcpt_host.empty() || e.rcpt_address.empty()) {
         // Sendmail's local mailer has no host; Postfix has neither for mail that came without SMTP.
-        has_nobody_to_ask();
+        route.to.hops.clear();
+        route.kind = route_kind::local;
+        route.why = e.rcpt_mailer.empty() ? "" : nobody_to_ask(e);
         return;
     }
-    const auto rule = rule_for(smtpclient::to_lower(e.rcpt_mailer), e.mta.is_postfix(), settings);
-    if (rule && rule->skip) {
-        has_nobody_to_ask();
-        return;
-    }
-    if (!rule) {
-        route.kind = route_kind::not_understood;
-        route.why = "unknown ";
-        route.why.append(mailer).append(quoted(e.rcpt_mailer) + ": name it in [routing] mailers");
-        return;
-    }
-    if (!read_hops(e, *rule, settings, route.spare, route.why)) {
-        route.kind = route_kind::not_understood;
-        route.why = "{rcpt_host} of " + quoted(e.rcpt_mailer) + ": " + route.why;
-        // The one mistake that both an operator and the MTA's own documentation make look right.
-        if (!e.mta.is_postfix() && e.rcpt_host.find(':') != std::string::npos) {
-            route.why +=
-                " (Sendmail separates hosts by ':'; for a port define a mailer, and name "
-                "it in [routing] mailers)";
-        }
-        return;
-    }
-    route.kind = route_kind::ask;
-    if (is_mx_of_recipient(route.spare, route.rcpt)) {
-        route.to.recipient_mx = true;
+    if (!is_of(route.last, e)) read(e, settings, route.last);
+    route.kind = route.last.kind;
+    route.why = route.last.why;
+    const bool ask = route.kind == route_kind::ask;
+    route.to.recipient_mx = ask && is_mx_of_recipient(route.last.hops, route.rcpt);
+    if (ask && !route.to.recipient_mx) {
+        route.to.hops = route.last.hops;
     } else {
-        route.to.hops.swap(route.spare);
+        route.to.hops.clear();
     }
 }
 

@@ -30,11 +30,22 @@ struct mta_route {
     smtpclient::destination to;  // for ask
     std::string rcpt;            // the address to send, without brackets; not yet parsed
     std::string why;             // for the log; may be set with any kind
-    std::vector<smtpclient::next_hop> spare;  // memory for the hops of the next one
+
+    // What {rcpt_mailer} and {rcpt_host} say by themselves. An MTA has few routes, and each has
+    // many recipients: they are read again only when they are others than at the last one.
+    struct reading {
+        std::string mailer;  // "": nothing was read
+        std::string host;
+        bool by_postfix = false;
+        route_kind kind = route_kind::local;
+        std::vector<smtpclient::next_hop> hops;
+        std::string why;
+    };
+    reading last;
 };
 
 [[nodiscard]] mta_route route_from_macros(const envelope& e, const routing_settings& settings);
-// The same, in the memory that `route` has.
+// The same, in the memory that `route` has, of which `last` was read by the same settings.
 void route_from_macros(const envelope& e, const routing_settings& settings, mta_route& route);
 
 }  // namespace callforward::milter

@@ -6,12 +6,15 @@ namespace callforward::milter {
 
 recent_decisions::recent_decisions() : others_(others_kept), accepted_(accepted_kept) {}
 
-void recent_decisions::ring::put(std::uint64_t id, const rcpt_record& r, const decision& told) {
+void recent_decisions::ring::put(std::uint64_t id,
+                                 const rcpt_record& r,
+                                 time_point at,
+                                 const decision& told) {
     decision_note& n = notes[next];
     next = (next + 1) % notes.size();
     used = std::min(used + 1, notes.size());
     n.id = id & trace_id_bits;
-    n.at = std::chrono::system_clock::now();
+    n.at = at;
     n.elapsed = r.elapsed.value_or(std::chrono::milliseconds{0});
     n.code = r.code.value_or(0);
     n.stage = r.stage;
@@ -36,14 +39,25 @@ void recent_decisions::ring::put(std::uint64_t id, const rcpt_record& r, const d
     n.reply_text = is_told ? std::string_view(told.text) : std::string_view();
 }
 
-void recent_decisions::note(std::uint64_t id, const rcpt_record& r, const decision& told) {
+void recent_decisions::note(std::uint64_t id,
+                            const rcpt_record& r,
+                            time_point at,
+                            const decision& told) {
     if (r.action != action::accept) {
         const std::lock_guard lock(others_.mutex);
-        others_.put(id, r, told);
+        others_.put(id, r, at, told);
         return;
     }
     const std::unique_lock lock(accepted_.mutex, std::try_to_lock);
-    if (lock.owns_lock()) accepted_.put(id, r, told);
+    if (!lock.owns_lock()) return;
+    // The clock may have been set back.
+    if (at < second_ || at >= second_ + std::chrono::seconds(1)) {
+        second_ = at;
+        left_ = accepted_kept;
+    }
+    if (left_ == 0) return;
+    --left_;
+    accepted_.put(id, r, at, told);
 }
 
 std::optional<decision_note> recent_decisions::find(std::uint64_t id) const {

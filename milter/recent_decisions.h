@@ -1,9 +1,10 @@
 // The last decisions, so that one can be found again by its id and the latest be shown.
 //
 // A ring of the refused and deferred (2048), and one of the accepted (512), which would push the
-// others out: about 3 MiB, all of it there from the start. note() copies texts, cut to the room
-// they have, and allocates nothing; it never waits: of two accepted at the same instant one may be
-// left out. Thread: any.
+// others out: about 3 MiB, all of it there from the start. Of the accepted no more are kept in a
+// second than their ring has: nobody looks up one that is gone in a moment. note() copies texts,
+// cut to the room they have, and allocates nothing; it never waits: of two accepted at the same
+// instant one may be left out. Thread: any.
 #pragma once
 
 #include "milter/decision.h"
@@ -66,8 +67,9 @@ public:
 
     recent_decisions();
 
+    using time_point = std::chrono::system_clock::time_point;
     // told: what the client is told where the mode enforces it; the id comes behind it.
-    void note(std::uint64_t id, const rcpt_record& r, const decision& told = {});
+    void note(std::uint64_t id, const rcpt_record& r, time_point at, const decision& told = {});
     [[nodiscard]] std::optional<decision_note> find(std::uint64_t id) const;
     // The latest first, of both rings.
     [[nodiscard]] std::vector<decision_note> latest(std::size_t most) const;
@@ -81,11 +83,14 @@ private:
         std::size_t next = 0;
         std::size_t used = 0;
 
-        void put(std::uint64_t id, const rcpt_record& r, const decision& told);
+        void put(std::uint64_t id, const rcpt_record& r, time_point at, const decision& told);
     };
 
     ring others_;
     ring accepted_;
+    // Behind the mutex of accepted_: the second that is counted in, and what it has left.
+    time_point second_;
+    std::size_t left_ = 0;
 };
 
 // Back from make_trace_id(), with "cf-" before it or not; nothing for what is none.

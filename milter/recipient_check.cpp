@@ -81,13 +81,12 @@ std::chrono::milliseconds recipient_check::longest_wait() const {
 }
 
 decision recipient_check::check(const envelope& e, const keep_waiting& wait) {
-    const auto begin = clock::now();
     const auto now = current();
-    const auto work = inquiries_.begin(now->all->default_policy);
+    const auto work = inquiries_.begin(now->number, now->all->default_policy);
     inquiry& i = *work;
     examine(*now, e, wait, i);
     decision d = decide_about(*now, e, i);
-    log_rcpt(e, d, clock::now() - begin, i, engine_.seen());
+    log_rcpt(e, d, i, engine_.seen());
     if (i.by->mode != policy_mode::enforce) return {};
     if (d.action != action::accept) add_trace_id(d, i.id);
     return d;
@@ -102,7 +101,7 @@ void recipient_check::examine(const snapshot& now,
     smtpclient::question& q = i.asked;
     prepare(e, i);
     patience p;
-    p.limit = clock::now() + answer_within(s, e.mta);
+    p.limit = i.begun + answer_within(s, e.mta);
     // Sendmail takes a sign for an acceptance, and without a longer time nobody needs one.
     if (e.mta.is_postfix() && s.milter.answer_within) p.give_sign = wait;
     answer a = engine_.ask(q, i.by->fingerprint, p);
@@ -211,7 +210,7 @@ bool recipient_check::find_route(const envelope& e, inquiry& i) {
 }
 
 bool recipient_check::send_away(const settings& s, const envelope& e, inquiry& i) {
-    i.sent_away = clients_.is_beyond(e.client_address, s.limits, clock::now());
+    i.sent_away = clients_.is_beyond(e.client_address, s.limits, i.begun);
     if (!i.sent_away) return false;
     i.conclude(verdict_class::refused,
                reason::throttled,

@@ -85,7 +85,7 @@ void scope::add(table& to, const list_entry& entry) {
     const bool negative = entry.text.starts_with('!');
     list_origin from{entry.text, entry.file, entry.line, negative};
     const auto [spot, is_new] = to.try_emplace(entry.text.substr(negative ? 1 : 0), from);
-    if (!is_new && negative && !spot->second.negative) spot->second = std::move(from);
+    if (!is_new && negative && !spot->negative) *spot = std::move(from);
 }
 
 void scope::add_network(const listed_network& listed) {
@@ -102,14 +102,21 @@ void scope::add_network(const listed_network& listed) {
         list_origin{listed.network.text(), listed.file, listed.line, false});
 }
 
-const list_origin* scope::find(const table& in, std::string_view key) {
-    const auto found = in.find(key);
-    return found == in.end() ? nullptr : &found->second;
+std::pair<list_origin*, bool> scope::table::try_emplace(std::string key, const list_origin& from) {
+    lengths_ |= bit_of(key.size());
+    const auto [spot, is_new] = all_.try_emplace(std::move(key), from);
+    return {&spot->second, is_new};
+}
+
+const list_origin* scope::table::find(std::string_view key) const {
+    if ((lengths_ & bit_of(key.size())) == 0) return nullptr;
+    const auto found = all_.find(key);
+    return found == all_.end() ? nullptr : &found->second;
 }
 
 const list_origin* scope::find_domain(const table& in, std::string_view name) {
-    if (const list_origin* exact = find(in, name)) return exact;
-    return longest_suffix(name, [&](std::string_view suffix) { return find(in, suffix); });
+    if (const list_origin* exact = in.find(name)) return exact;
+    return longest_suffix(name, [&](std::string_view suffix) { return in.find(suffix); });
 }
 
 const list_origin* scope::find_client(std::string_view untrusted) const {
@@ -118,7 +125,7 @@ const list_origin* scope::find_client(std::string_view untrusted) const {
     for (const prefix& level : clients_) {
         if (level.is_v4 != address->is_v4()) continue;
         const auto key = network_key(*address, level.length);
-        if (const list_origin* by = find(level.networks, text_of(key))) return by;
+        if (const list_origin* by = level.networks.find(text_of(key))) return by;
     }
     return nullptr;
 }
@@ -145,11 +152,11 @@ std::optional<scope_decision> scope::exempt(const envelope& e, const mailbox& re
     }
     if (!senders_.empty()) {
         if (e.mail == "<>") {
-            if (const list_origin* by = find(senders_, e.mail)) {
+            if (const list_origin* by = senders_.find(e.mail)) {
                 return scope_decision{reason::exempt, "exempt_senders", by, {}};
             }
         } else if (const auto sender = mailbox::parse(e.mail)) {
-            const list_origin* by = find(senders_, smtpclient::to_lower(sender->key()));
+            const list_origin* by = senders_.find(smtpclient::to_lower(sender->key()));
             if (by == nullptr && sender->domain()) {
                 by = find_domain(senders_, sender->domain()->name());
             }
@@ -157,8 +164,8 @@ std::optional<scope_decision> scope::exempt(const envelope& e, const mailbox& re
         }
     }
     const lower_case_key key(recipient);
-    const list_origin* by = find(recipients_, key.address());
-    if (by == nullptr) by = find(recipients_, key.local_part());
+    const list_origin* by = recipients_.find(key.address());
+    if (by == nullptr) by = recipients_.find(key.local_part());
     if (by != nullptr) return scope_decision{reason::exempt, "exempt_recipients", by, {}};
     return std::nullopt;
 }
@@ -167,13 +174,13 @@ scope_decision scope::decide(const envelope& e, const mailbox& recipient) const 
     if (const auto exempted = exempt(e, recipient)) return *exempted;
     if (!aliases_.empty()) {
         const lower_case_key key(recipient);
-        const list_origin* by = find(aliases_, key.address());
-        if (by == nullptr && recipient.domain()) by = find(aliases_, key.domain());
+        const list_origin* by = aliases_.find(key.address());
+        if (by == nullptr && recipient.domain()) by = aliases_.find(key.domain());
         if (by != nullptr) return scope_decision{reason::alias, "virtual_aliases", by, {}};
     }
     const list_origin* by =
         recipient.domain() ? find_domain(domains_, recipient.domain()->name()) : nullptr;
-    if (by == nullptr) by = find(domains_, "*");
+    if (by == nullptr) by = domains_.find("*");
     scope_decision decision{reason::not_in_scope, "domains", by, "no entry matches"};
     if (by != nullptr && !by->negative) decision.skip.reset();
     return decision;

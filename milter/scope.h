@@ -11,12 +11,15 @@
 #include "smtpclient/mailbox.h"
 #include "smtpclient/verdict.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace callforward::milter {
@@ -53,7 +56,21 @@ private:
             return std::hash<std::string_view>{}(text);
         }
     };
-    using table = std::unordered_map<std::string, list_origin, text_hash, std::equal_to<>>;
+    // Most of what is looked for is not there, and told by its length alone.
+    class table {
+    public:
+        // Nothing is changed, and second false, when the key is there.
+        std::pair<list_origin*, bool> try_emplace(std::string key, const list_origin& from);
+        [[nodiscard]] const list_origin* find(std::string_view key) const;
+        [[nodiscard]] bool empty() const { return all_.empty(); }
+
+    private:
+        static std::uint64_t bit_of(std::size_t length) {
+            return std::uint64_t{1} << std::min<std::size_t>(length, 63);
+        }
+        std::unordered_map<std::string, list_origin, text_hash, std::equal_to<>> all_;
+        std::uint64_t lengths_ = 0;  // bit_of() each key's
+    };
     struct prefix {  // all networks of one family and length
         bool is_v4 = true;
         unsigned length = 0;
@@ -61,7 +78,6 @@ private:
     };
 
     static void add(table& to, const list_entry& entry);
-    static const list_origin* find(const table& in, std::string_view key);
     static const list_origin* find_domain(const table& in, std::string_view name);
     void add_network(const listed_network& listed);
     [[nodiscard]] const list_origin* find_client(std::string_view untrusted) const;

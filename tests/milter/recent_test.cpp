@@ -4,12 +4,16 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <memory>
 
 using namespace callforward;
 using namespace callforward::milter;
+using namespace std::chrono_literals;
 
 namespace {
+
+const recent_decisions::time_point start{20000h};
 
 rcpt_record refused(std::string_view rcpt) {
     rcpt_record r;
@@ -38,10 +42,11 @@ TEST_CASE("A trace id is seven characters, and leads back to its number") {
 TEST_CASE(
     "A refusal is found by its id until 2048 others have come, whatever was accepted meanwhile") {
     const auto recent = std::make_unique<recent_decisions>();
-    recent->note(7, refused("a@x.test"), {action::reject, 550, "5.1.1", "nobody here"});
+    auto now = start;
+    recent->note(7, refused("a@x.test"), now, {action::reject, 550, "5.1.1", "nobody here"});
     rcpt_record accepted;
     accepted.rcpt = "b@x.test";
-    for (std::uint64_t i = 0; i < 5000; ++i) recent->note(100 + i, accepted);
+    for (std::uint64_t i = 0; i < 5000; ++i) recent->note(100 + i, accepted, now += 2ms);
     const auto found = recent->find(7);
     REQUIRE(found);
     CHECK(found->rcpt.view() == "a@x.test");
@@ -53,9 +58,24 @@ TEST_CASE(
     CHECK(recent->find(5099));
     CHECK_FALSE(recent->find(100));
     for (std::uint64_t i = 0; i < recent_decisions::others_kept; ++i) {
-        recent->note(10000 + i, refused("c@x.test"));
+        recent->note(10000 + i, refused("c@x.test"), now);
     }
     CHECK_FALSE(recent->find(7));
+}
+
+TEST_CASE("Of the accepted 512 are kept in a second, and of the next one as many") {
+    const auto recent = std::make_unique<recent_decisions>();
+    rcpt_record accepted;
+    accepted.rcpt = "b@x.test";
+    for (std::uint64_t i = 1; i <= 600; ++i) recent->note(i, accepted, start + 1ms);
+    CHECK(recent->find(512));
+    CHECK_FALSE(recent->find(513));
+    recent->note(1001, accepted, start + 1000ms);
+    CHECK_FALSE(recent->find(1001));
+    recent->note(1002, accepted, start + 1001ms);
+    CHECK(recent->find(1002));
+    recent->note(1003, accepted, start - 1h);  // somebody has set the clock
+    CHECK(recent->find(1003));
 }
 
 TEST_CASE("The latest decisions come first, and a long text is cut") {
@@ -65,7 +85,7 @@ TEST_CASE("The latest decisions come first, and a long text is cut") {
     for (std::uint64_t i = 1; i <= 20; ++i) {
         rcpt_record r = refused("u@x.test");
         r.text = long_text;
-        recent->note(i, r);
+        recent->note(i, r, start);
     }
     const auto latest = recent->latest(5);
     REQUIRE(latest.size() == 5);
