@@ -218,8 +218,7 @@ std::string nobody_to_ask(const envelope& e) {
            quoted(e.rcpt_mailer);
 }
 
-void read(const envelope& e, const routing_settings& settings, mta_route::reading& into) {
-    into.mailer = e.rcpt_mailer;
+void read_anew(const envelope& e, const routing_settings& settings, mta_route::reading& into) {
     into.host = e.rcpt_host;
     into.by_postfix = e.mta.is_postfix();
     into.why.clear();
@@ -249,9 +248,13 @@ void read(const envelope& e, const routing_settings& settings, mta_route::readin
     }
 }
 
-bool is_of(const mta_route::reading& last, const envelope& e) {
-    return last.mailer == e.rcpt_mailer && last.host == e.rcpt_host &&
-           last.by_postfix == e.mta.is_postfix();
+void read(const envelope& e, const routing_settings& settings, mta_route::reading& last) {
+    const bool is_known = last.mailer == e.rcpt_mailer && last.host == e.rcpt_host &&
+                          last.by_postfix == e.mta.is_postfix();
+    if (is_known) return;
+    last.mailer.clear();  // so that without memory nothing half read is believed
+    read_anew(e, settings, last);
+    last.mailer = e.rcpt_mailer;
 }
 
 }  // namespace
@@ -272,7 +275,7 @@ void route_from_macros(const envelope& e, const routing_settings& settings, mta_
         route.why = e.rcpt_mailer.empty() ? "" : nobody_to_ask(e);
         return;
     }
-    if (!is_of(route.last, e)) read(e, settings, route.last);
+    read(e, settings, route.last);
     route.kind = route.last.kind;
     route.why = route.last.why;
     const bool ask = route.kind == route_kind::ask;

@@ -239,4 +239,8 @@ TEST_CASE("a reload counts for the next RCPT") {
     check.use("[scope]\ndomains = [\"b.test\"]\n");
     CHECK(check(to(host, "nobody@a.test")) == "accept");
     CHECK(check(to(host, "nobody@b.test")).starts_with("reject"));
+    check.use("[routing]\nmailers = { smtp = \"skip\" }\n");
+    CHECK(check(to(host, "nobody@b.test")) == "accept");
+    check.use("");
+    CHECK(check(to(host, "nobody@b.test")).starts_with("reject"));
 }
