@@ -31,6 +31,7 @@ private:
     std::array<bool, 256> table_{};
 };
 
+inline constexpr byte_set ascii('\0', '\x7f');
 inline constexpr byte_set printable_ascii(' ', '~');
 
 }  // namespace callforward::dns

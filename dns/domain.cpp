@@ -1,8 +1,9 @@
 #include "dns/domain.h"
 
+#include "dns/byte_set.h"
+
 #include <idn2.h>
 
-#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -29,11 +30,6 @@ constexpr std::array<char, 256> in_label = [] {
     }
     return table;
 }();
-
-bool is_ascii(std::string_view text) {
-    return std::all_of(
-        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
 
 // U-labels to A-labels, lower case; nothing when IDNA2008 does not allow the name.
 std::optional<std::string> to_a_labels(const std::string& name) {
@@ -83,7 +79,7 @@ bool assign_name(std::string& name, std::string_view untrusted) {
     if (untrusted.find('\0') != std::string_view::npos) return false;
     if (untrusted.ends_with('.')) untrusted.remove_suffix(1);
     name.assign(untrusted);
-    if (!is_ascii(name)) {
+    if (!ascii.contains_all_of(name)) {
         auto converted = to_a_labels(name);
         if (!converted) return false;
         name = std::move(*converted);

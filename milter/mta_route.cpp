@@ -1,5 +1,6 @@
 #include "milter/mta_route.h"
 
+#include "dns/byte_set.h"
 #include "dns/domain.h"
 #include "smtpclient/mailbox.h"
 #include "smtpclient/next_hop.h"
@@ -68,11 +69,6 @@ std::optional<mailer_rule> rule_for(const std::string& mailer,
     return smtp ? std::optional(rule) : std::nullopt;
 }
 
-bool is_ascii(std::string_view text) {
-    return std::all_of(
-        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
 // Postfix folds {rcpt_addr} beyond ASCII too; domains are then compared as A-labels.
 bool equal_apart_from_case(std::string_view a, std::string_view b) {
     if (smtpclient::equal_ignoring_case(a, b)) return true;
@@ -80,7 +76,7 @@ bool equal_apart_from_case(std::string_view a, std::string_view b) {
     const auto at_b = b.rfind('@');
     if (at_a == std::string_view::npos || at_b == std::string_view::npos) return false;
     if (!smtpclient::equal_apart_from_form(a.substr(0, at_a), b.substr(0, at_b))) return false;
-    if (is_ascii(a.substr(at_a)) && is_ascii(b.substr(at_b))) {
+    if (dns::ascii.contains_all_of(a.substr(at_a)) && dns::ascii.contains_all_of(b.substr(at_b))) {
         return smtpclient::equal_ignoring_case(a.substr(at_a), b.substr(at_b));
     }
     const auto domain = dns::domain::parse(a.substr(at_a + 1));
@@ -201,7 +197,7 @@ bool is_mx_of_recipient(const std::vector<smtpclient::next_hop>& hops, std::stri
     const auto at = rcpt.rfind('@');
     if (at == std::string_view::npos) return false;
     std::string_view name = rcpt.substr(at + 1);
-    if (!is_ascii(name)) {
+    if (!dns::ascii.contains_all_of(name)) {
         const auto domain = dns::domain::parse(name);
         return domain && domain->name() == hop.host;
     }

@@ -1,5 +1,6 @@
 #include "smtpclient/client_identity.h"
 
+#include "dns/byte_set.h"
 #include "dns/domain.h"
 #include "smtpclient/printable.h"
 
@@ -88,11 +89,7 @@ std::string client_identity::key() const {
 std::optional<std::string> client_identity::helo_argument() const {
     const bool literal = helo.starts_with('[') && helo.ends_with(']') && helo.size() > 2 &&
                          dns::ip_address::parse_literal(helo.substr(1, helo.size() - 2));
-    const bool is_name =
-        std::all_of(helo.begin(),
-                    helo.end(),
-                    [](char each) { return static_cast<unsigned char>(each) < 0x80; }) &&
-        dns::domain::parse(helo);
+    const bool is_name = dns::ascii.contains_all_of(helo) && dns::domain::parse(helo);
     if (!literal && !is_name) return std::nullopt;
     return helo;
 }

@@ -1,22 +1,17 @@
 #include "smtpclient/dialogue.h"
 
+#include "dns/byte_set.h"
 #include "smtpclient/local_rules.h"
 #include "smtpclient/printable.h"
-
-#include <algorithm>
 
 namespace callforward::smtpclient {
 
 namespace {
 
-bool is_ascii(std::string_view text) {
-    return std::none_of(
-        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
-}
-
 // The address as this next hop can take it; nothing when only SMTPUTF8 could carry it.
 std::optional<std::string> on_the_wire(const mailbox& address, const extensions& offered) {
-    if (is_ascii(address.domain_part()) && address.local_part_is_ascii()) return address.address();
+    if (dns::ascii.contains_all_of(address.domain_part()) && address.local_part_is_ascii())
+        return address.address();
     if (offered.smtputf8) return address.address();
     if (!address.local_part_is_ascii()) return std::nullopt;
     return address.local_part() + '@' + address.domain()->name();  // a literal is ASCII
@@ -240,13 +235,13 @@ void transaction::conclude(const reply& r) {
 std::optional<std::string> transaction::mail_command() const {
     std::string command = "MAIL FROM:<";
     bool utf8 = question_.parameters.smtputf8 || !question_.recipient.local_part_is_ascii() ||
-                !is_ascii(question_.recipient.domain_part());
+                !dns::ascii.contains_all_of(question_.recipient.domain_part());
     if (!question_.sender.empty()) {
         const auto sender = mailbox::parse(question_.sender);
         if (!sender) return std::nullopt;
         const auto address = on_the_wire(*sender, offered_);
         if (!address) return std::nullopt;
-        utf8 = utf8 || !is_ascii(*address);
+        utf8 = utf8 || !dns::ascii.contains_all_of(*address);
         command += *address;
     }
     command += '>';
