@@ -13,7 +13,8 @@ from harness.certificate import make_certificate
 from harness.dns_server import DnsServer
 from harness.next_hop import STALL, NextHop
 from harness.postfix import Postfix
-from harness.sandbox import Sandbox, ask_dns_at, binary, free_port, wait_until
+from harness.sandbox import (Sandbox, ask_dns_at, binary, free_port, sanitizer_library, sanitizers,
+                             wait_until)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODULES = os.path.join(ROOT, "contrib", "lua")
@@ -33,19 +34,12 @@ def lua_versions():
     return found
 
 
-def is_sanitized():
-    with open(os.path.join(build(), "CMakeCache.txt"), encoding="utf-8") as cache:
-        return "CALLFORWARD_SANITIZE:STRING=address" in cache.read()
-
-
 def environment(version):
     of = dict(os.environ)
     of["LUA_CPATH"] = os.path.join(build(), "contrib", "lua", version, "?.so")
     of["LUA_PATH"] = os.path.join(MODULES, "?.lua")
-    if is_sanitized():  # lua itself is not, so the sanitizer comes first, and what it looks into
-        of["LD_PRELOAD"] = " ".join(
-            subprocess.run(["g++", f"-print-file-name={name}"], check=True, capture_output=True,
-                           text=True).stdout.strip() for name in ("libasan.so", "libstdc++.so.6"))
+    if sanitizers():  # lua itself is not, so the sanitizer comes first, and what it looks into
+        of["LD_PRELOAD"] = " ".join((sanitizer_library(), "libstdc++.so.6"))
         of["ASAN_OPTIONS"] = "detect_leaks=1"
     return of
 

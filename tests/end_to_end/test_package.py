@@ -8,9 +8,9 @@ import subprocess
 import unittest
 
 from harness.next_hop import NextHop
-from harness.sandbox import Sandbox
+from harness.sandbox import Sandbox, sanitizers
 
-from test_lua import ROOT, build, environment, is_sanitized
+from test_lua import ROOT, build, environment
 
 
 def run(*command, cwd=None, **more):
@@ -33,7 +33,7 @@ class Package(unittest.TestCase):
             os.path.join(cls.prefix, "lib*", "**", "libcallforward.so"), recursive=True)[0])
         cls.box = Sandbox()
         cls.hop = cls.box.add(NextHop("127.0.3.1"))
-        cls.flags = "-fsanitize=address,undefined" if is_sanitized() else ""
+        cls.flags = f"-fsanitize={sanitizers()}" if sanitizers() else ""
 
     @classmethod
     def tearDownClass(cls):

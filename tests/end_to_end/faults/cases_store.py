@@ -6,14 +6,13 @@ import glob
 import os
 import re
 import shutil
-import subprocess
 import threading
 import time
 
 from faults.suite import SETTINGS, Case, World
 from harness.daemon import Daemon
 from harness.milter_client import HungUp
-from harness.sandbox import sanitizers
+from harness.sandbox import sanitizer_library, sanitizers
 
 HEAD = """\
 [milter]
@@ -284,11 +283,6 @@ def clock_steps(world, hop):
     again = time.monotonic() - begin
     daemon.stop()
     return f"{len(steps)} steps of up to 20,000 days, 0 wrong; of the future, asked again after {again:.1f} s"
-
-
-def sanitizer_library():
-    name = "libtsan.so" if "thread" in sanitizers() else "libasan.so"
-    return subprocess.run(["g++", f"-print-file-name={name}"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def daemon_year(daemon):

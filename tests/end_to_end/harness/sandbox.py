@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -167,6 +168,13 @@ def cached(name):
 def sanitizers():
     """Of the build: "address,undefined", "thread" or ""."""
     return cached("CALLFORWARD_SANITIZE")
+
+
+def sanitizer_library():
+    """Of the build's sanitizers; to be loaded first where the program was built without."""
+    name = "libtsan.so" if "thread" in sanitizers() else "libasan.so"
+    return subprocess.run(["g++", f"-print-file-name={name}"], check=True, capture_output=True,
+                          text=True).stdout.strip()
 
 
 class Sandbox:
