@@ -14,8 +14,6 @@ namespace callforward::milter {
 struct wanted_words {
     bool helo = false;    // for a next hop that is told of the client (XCLIENT)
     bool client = false;  // its name and port, and the queue id: for XCLIENT, PROXY, or a script
-
-    bool operator==(const wanted_words&) const = default;
 };
 
 struct mta_identity {

@@ -13,10 +13,8 @@ namespace {
 using dns::byte_set;
 using dns::printable_ascii;
 
-constexpr byte_set utf8_bytes('\x80', '\xff');
-
 bool is_utf8_byte(char c) {
-    return utf8_bytes.contains(c);
+    return !dns::ascii.contains(c);
 }
 
 // RFC 5321 atext, dots (wherever they stand), and RFC 6531's UTF-8.
@@ -142,7 +140,7 @@ std::string mailbox::key() const {
 }
 
 bool mailbox::local_part_is_ascii() const {
-    return std::none_of(local_part_.begin(), local_part_.end(), is_utf8_byte);
+    return dns::ascii.contains_all_of(local_part_);
 }
 
 std::optional<std::string> parse_reverse_path(std::string_view untrusted) {
