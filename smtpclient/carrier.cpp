@@ -160,9 +160,12 @@ void carrier::introduce(errand& e) const {
     }
 }
 
+// At once, which is nearly always all of it; a coroutine waits where the rest has to.
 void carrier::queue_bytes(const std::string& bytes) {
     unsent_ += bytes;
     if (writing_) return;
+    unsent_.erase(0, connection_->write_now(unsent_));
+    if (unsent_.empty()) return;
     writing_ = true;
     try {
         auto writer = write(shared_from_this());

@@ -9,6 +9,7 @@
 #include <asio/ssl.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
+#include <sys/socket.h>
 
 #include <array>
 #include <utility>
@@ -81,6 +82,13 @@ asio::awaitable<std::optional<io_failure>> connection::write(std::string bytes,
     }
     write_watchdog_.disarm();
     co_return failure_of(ec);
+}
+
+std::size_t connection::write_now(std::string_view bytes) {
+    if (tls_stream_) return 0;
+    const auto count =
+        send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return count < 0 ? 0 : static_cast<std::size_t>(count);
 }
 
 asio::awaitable<std::optional<io_failure>> connection::read_some(steady_time deadline) {

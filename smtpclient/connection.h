@@ -21,6 +21,7 @@
 #include <asio/generic/stream_protocol.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,6 +58,10 @@ public:
 
     [[nodiscard]] asio::awaitable<std::optional<io_failure>> write(std::string bytes,
                                                                    steady_time deadline);
+    // As much of the bytes as can be written at once, and how much that was; the rest, and what
+    // fails, is for write(). Under TLS nothing. Not told to the trace; not while write() is under
+    // way.
+    [[nodiscard]] std::size_t write_now(std::string_view bytes);
     [[nodiscard]] asio::awaitable<std::variant<reply, io_failure>> read_reply(steady_time deadline);
     // Fails also when the demand is not met: certificate, dane_failed.
     [[nodiscard]] asio::awaitable<std::optional<io_failure>> handshake(tls_setup how,
