@@ -92,7 +92,8 @@ void bound_thread_stacks() {
 // Whoever wakes a thread of ours goes on with its own work first, instead of being interrupted for
 // it. Where the processors are busy, what has come for several recipients is answered in one turn,
 // and costs far fewer changes from thread to thread; where one is free, nobody waits (sched(7)).
-// Inherited by all threads. A policy that somebody has chosen for us stays.
+// Inherited by all threads. A policy that somebody has chosen for us stays, as that of our unit,
+// whose filter would refuse this call.
 void work_in_batches() {
     if (sched_getscheduler(0) != SCHED_OTHER) return;
     const sched_param none{};

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <exception>
 #include <utility>
@@ -18,6 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto between_calls = 3ms;  // a wait that is shorter is no harm
+constexpr auto longest_between_calls = 24ms;
 constexpr auto between_connects = 10s;
 // Also without a wait of ours: a worker may hang in the middle of somebody's packet, and sessions
 // that have become ready with it. It keeps our own connections alive, too.
@@ -140,7 +142,10 @@ void spare_workers::about_to_wait() {
     const bool urgent = std::exchange(has_served, false);
     {
         const std::lock_guard lock(mutex_);
-        if (urgent) call();
+        if (urgent) {
+            pause_ = between_calls;
+            call();
+        }
         if (urgent || wanted_) return;
         wanted_ = true;
     }
@@ -155,11 +160,15 @@ bool spare_workers::serve(std::string_view command) {
 
 void spare_workers::run() {
     std::unique_lock lock(mutex_);
+    pause_ = between_calls;
     while (!ends_) {
+        const auto quiet_since = clock::now();
         changed_.wait_for(lock, at_least_every, [this] { return wanted_ || ends_; });
-        changed_.wait_for(lock, between_calls, [this] { return ends_; });
+        if (clock::now() - quiet_since >= between_calls) pause_ = between_calls;
+        changed_.wait_for(lock, pause_, [this] { return ends_; });
         if (ends_) break;
         wanted_ = false;
+        pause_ = std::min<std::chrono::milliseconds>(2 * pause_, longest_between_calls);
         call();
         for (line& l : lines_) {
             if (l.socket >= 0 || clock::now() - tried_ < between_connects) continue;

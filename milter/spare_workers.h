@@ -7,9 +7,10 @@
 // a callback that is about to wait says so here, and a command that asks for nothing goes to
 // libmilter over a milter connection of our own: there being no idle worker, one is started for it,
 // looks for sessions that are ready, and takes one. If that callback waits as well, the next
-// command follows at once; otherwise there is one in 3 ms at most, and one a second where nobody
-// waits, for the sessions that were left to a worker that hangs in the middle of a packet. (A limit
-// by smfi_settimeout would also end sessions that are idle, as in a long DATA.) Never blocks;
+// command follows at once; otherwise there is one in 3 ms at most, or in 24 ms where somebody waits
+// all the time and the commands have found no session lately. Where nobody waits there is one a
+// second, for the sessions that were left to a worker that hangs in the middle of a packet. (A
+// limit by smfi_settimeout would also end sessions that are idle, as in a long DATA.) Never blocks;
 // without a connection, and with a libmilter that has a thread for each session, nothing is lost
 // but some small writes. No RCPT ever comes over these connections. Thread: any.
 #pragma once
@@ -61,7 +62,8 @@ private:
     // They are the first sessions of libmilter's list, where an idle worker looks first.
     std::array<line, 4> lines_;
     std::size_t next_ = 0;
-    bool wanted_ = false;  // a call, as soon as it may be
+    bool wanted_ = false;                 // a call, as soon as it may be
+    std::chrono::milliseconds pause_{0};  // before it
     bool ends_ = false;
     // Of the thread that connects alone.
     clock::time_point tried_;

@@ -23,8 +23,7 @@ constexpr std::size_t most_hosts = 25;
 constexpr std::chrono::seconds inconclusive_for{60};  // a test for catch-all that failed
 constexpr std::size_t most_hosts_kept = 1000;         // then those with nothing to do are forgotten
 
-// RFC 5321 section 4.1.2 and the RCPT it leads to: asking another host would not change what was
-// said.
+// RFC 5321 section 4.1.2 and the RCPT it leads to: another host would say nothing else.
 bool is_decisive(const verdict& v) {
     if (v.outcome() != outcome::undetermined) return true;
     const bool refused = v.reply && v.reply->status_class() == 5;
@@ -85,8 +84,11 @@ bool is_refused_sender(const verdict& v) {
 // The way of one question from host to host. Lives in the frame of verify().
 class call_forward::journey {
 public:
-    journey(call_forward& owner, question& q)
-        : owner_(owner), question_(q), finder_(owner.resolver_, *owner.reach_, owner.sts_, q) {}
+    journey(call_forward& owner, std::shared_ptr<const question> q)
+        : owner_(owner),
+          whole_(std::move(q)),
+          question_(*whole_),
+          finder_(owner.resolver_, *owner.reach_, owner.sts_, question_) {}
 
     asio::awaitable<verdict> travel() {
         const std::size_t hops = question_.to.recipient_mx ? 1 : question_.to.hops.size();
@@ -155,8 +157,7 @@ private:
                 co_return false;
             }
         }
-        question copy = question_;
-        auto answer = co_await ask(*next, std::move(copy));
+        auto answer = co_await ask(*next, whole_);
         const bool under_dane = answer.verdict.finding.reason == reason::dane_failed;
         if (under_dane && answer.is_wrong_name && !t.nexthop_counts && !t.nexthop.empty()) {
             // RFC 7672 section 3.2.3: with usage 2 the certificate may be for the domain that led
@@ -176,20 +177,20 @@ private:
     }
 
     // With the sender, and once with the one that stands in for a sender that is refused.
-    asio::awaitable<host_answer> ask(host& next, question q) {
-        const auto& instead = q.by->sender_fallback;
-        const bool has_other = instead && *instead != q.sender;
-        if (!has_other) {
+    asio::awaitable<host_answer> ask(host& next, std::shared_ptr<const question> q) {
+        const auto& instead = q->by->sender_fallback;
+        if (!instead || *instead == q->sender) {
             auto only = co_await next.ask(std::move(q));
             note(only);
             co_return only;
         }
-        const std::string key = refused_senders::key(next.key(), q.sender);
+        const std::string key = refused_senders::key(next.key(), q->sender);
         const bool known = owner_.refused_.knows(key, std::chrono::steady_clock::now());
-        question other = q;
-        other.sender = *instead;
-        other.original_sender = false;
-        question first = known ? other : std::move(q);
+        question with_other = *q;
+        with_other.sender = *instead;
+        with_other.original_sender = false;
+        auto other = std::make_shared<const question>(std::move(with_other));
+        auto first = known ? other : std::move(q);
         auto answer = co_await next.ask(std::move(first));
         note(answer);
         const bool refused = is_refused_sender(answer.verdict);
@@ -209,8 +210,9 @@ private:
         const std::string key = next.key() + ' ' + question_.recipient.domain()->name();
         const auto known = owner_.catch_all_.find(key, std::chrono::steady_clock::now());
         if (known) co_return *known;
-        question test = question_;
-        test.recipient = random_recipient(question_.recipient);
+        question random = question_;
+        random.recipient = random_recipient(question_.recipient);
+        auto test = std::make_shared<const question>(std::move(random));
         const auto answer = co_await ask(next, std::move(test));
         const verdict& v = answer.verdict;
         note_late_refusal(v);
@@ -256,7 +258,8 @@ private:
     }
 
     call_forward& owner_;
-    question& question_;
+    const std::shared_ptr<const question> whole_;
+    const question& question_;
     target_finder finder_;
     std::optional<verdict> best_;
     bool decided_ = false;
@@ -283,7 +286,7 @@ call_forward::~call_forward() {
 }
 
 asio::awaitable<verdict> call_forward::verify(question q) {
-    journey way(*this, q);
+    journey way(*this, std::make_shared<const question>(std::move(q)));
     co_return co_await way.travel();
 }
 

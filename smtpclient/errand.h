@@ -27,8 +27,11 @@ struct host_answer {
 };
 
 struct errand {
-    errand(const asio::any_io_executor& executor, question q)
-        : asked(std::move(q)), owner(session_owner(asked)), answered(executor, asked.deadline) {}
+    errand(const asio::any_io_executor& executor, std::shared_ptr<const question> q)
+        : whole(std::move(q)),
+          asked(*whole),
+          owner(session_owner(asked)),
+          answered(executor, asked.deadline) {}
 
     void give(host_answer a) {
         if (answer) return;
@@ -37,7 +40,8 @@ struct errand {
     }
     [[nodiscard]] bool is_over() const { return answer.has_value() || abandoned; }
 
-    question asked;
+    const std::shared_ptr<const question> whole;  // shared with the asker
+    const question& asked;
     const std::string owner;  // of the session that may carry it
     std::optional<host_answer> answer;
     asio::steady_timer answered;  // waited for by the asker; ends at the deadline

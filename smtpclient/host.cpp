@@ -76,7 +76,7 @@ void host::hear(char side, std::string_view line) {
     waiting_.front()->asked.trace(side, line);
 }
 
-asio::awaitable<host_answer> host::ask(question q) {
+asio::awaitable<host_answer> host::ask(std::shared_ptr<const question> q) {
     if (auto left_alone = penalty()) co_return std::move(*left_alone);
     const auto mine = std::make_shared<errand>(executor_, std::move(q));
     waiting_.push_back(mine);

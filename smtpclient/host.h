@@ -58,7 +58,7 @@ public:
     // Where several processes share a limit: before the first ask().
     void share(std::shared_ptr<allowance> a) { allowance_ = std::move(a); }
     // Never throws because of the next hop; ends by q.deadline.
-    [[nodiscard]] asio::awaitable<host_answer> ask(question q);
+    [[nodiscard]] asio::awaitable<host_answer> ask(std::shared_ptr<const question> q);
     [[nodiscard]] const std::string& key() const { return how_.key; }
     [[nodiscard]] host_state state() const;
     // No session, nobody waiting, no penalty.

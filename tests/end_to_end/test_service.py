@@ -121,6 +121,25 @@ class UnderAServiceManager(unittest.TestCase):
             self.assert_serves(probe)
         self.assertNotIn("WATCHDOG=1", manager.heard())
 
+    def test_no_thread_of_it_interrupts_another(self):
+        manager = ServiceManager(self.box, "policy")
+        manager.start()
+        manager.wait_for("READY=1")
+        threads = [int(name) for name in os.listdir(f"/proc/{manager.process}/task")]
+        self.assertGreater(len(threads), 3)
+        self.assertEqual({os.sched_getscheduler(thread) for thread in threads}, {os.SCHED_BATCH})
+
+    def test_a_policy_that_was_chosen_for_it_stays(self):
+        manager = ServiceManager(self.box, "chosen")
+        before = os.sched_getscheduler(0)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        try:
+            manager.start()
+        finally:
+            os.sched_setscheduler(0, before, os.sched_param(0))
+        manager.wait_for("READY=1")
+        self.assertEqual(os.sched_getscheduler(manager.process), os.SCHED_IDLE)
+
     def test_a_reload_and_the_end_are_told(self):
         manager = self.service()
         manager.wait_for("READY=1")
