@@ -9,6 +9,7 @@
 #include "milter/log.h"
 #include "milter/recipient_check.h"
 #include "milter/sandbox.h"
+#include "milter/scheduling.h"
 #include "milter/signals.h"
 #include "milter/version.h"
 #include "smtpclient/tls_start.h"
@@ -17,7 +18,6 @@
 #include <grp.h>
 #include <pthread.h>
 #include <pwd.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <syslog.h>
@@ -87,17 +87,6 @@ void bound_thread_stacks() {
         pthread_setattr_default_np(&attributes);
     }
     pthread_attr_destroy(&attributes);
-}
-
-// Whoever wakes a thread of ours goes on with its own work first, instead of being interrupted for
-// it. Where the processors are busy, what has come for several recipients is answered in one turn,
-// and costs far fewer changes from thread to thread; where one is free, nobody waits (sched(7)).
-// Inherited by all threads. A policy that somebody has chosen for us stays, as that of our unit,
-// whose filter would refuse this call.
-void work_in_batches() {
-    if (sched_getscheduler(0) != SCHED_OTHER) return;
-    const sched_param none{};
-    sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 // Where an exception cannot be caught: asio ends a coroutine by a post(), in a destructor, and that

@@ -1,6 +1,7 @@
 #include "milter/shard.h"
 
 #include "milter/log.h"
+#include "milter/scheduling.h"
 #include "smtpclient/connect.h"
 #include "smtpclient/printable.h"
 
@@ -170,6 +171,7 @@ public:
 
 private:
     void turn() {
+        go_first();
         for (;;) {
             try {
                 loop_.run();
