@@ -135,6 +135,36 @@ TEST_CASE("a write that nobody reads ends by the deadline") {
     CHECK(steady::now() - begin < 10s);
 }
 
+TEST_CASE("what cannot be written at once is left to a write, which goes on behind it") {
+    pair_of_ends ends;
+    std::string all;
+    for (int i = 0; all.size() < std::size_t{2} * 1024 * 1024; ++i) {
+        all += "RCPT TO:<" + std::to_string(i) + "@a.test>\r\n";
+    }
+    const std::size_t at_once = ends.near->write_now(all);
+    CHECK(at_once > 0);
+    REQUIRE(at_once < all.size());
+    CHECK(ends.near->write_now(all.substr(at_once)) == 0);
+    std::string arrived;
+    std::thread reader([&] { CHECK(ends.peer->read(all.size(), arrived) == stream_status::ok); });
+    const auto failed = ends.run(ends.near->write(all.substr(at_once), steady::now() + 30s));
+    reader.join();
+    CHECK_FALSE(failed);
+    CHECK(arrived == all);
+}
+
+TEST_CASE("nothing is written at once under TLS, nor when the connection has ended") {
+    pair_of_ends secured;
+    secured.secure();
+    CHECK(secured.near->write_now("RSET\r\n") == 0);
+    pair_of_ends ended;
+    ended.peer->close();
+    CHECK(ended.near->write_now("RSET\r\n") == 0);
+    pair_of_ends closed;
+    closed.near->close();
+    CHECK(closed.near->write_now("RSET\r\n") == 0);
+}
+
 TEST_CASE("a line of many megabytes is given up after 64 KiB") {
     pair_of_ends ends;
     std::thread server([&] {
