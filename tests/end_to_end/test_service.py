@@ -122,8 +122,7 @@ class UnderAServiceManager(unittest.TestCase):
         self.assertNotIn("WATCHDOG=1", manager.heard())
 
     def test_only_event_loops_interrupt_other_threads(self):
-        manager = ServiceManager(self.box, "policy")
-        manager.start()
+        manager = self.service()
         manager.wait_for("READY=1")
         threads = [int(name) for name in os.listdir(f"/proc/{manager.process}/task")]
         policies = [os.sched_getscheduler(thread) for thread in threads]
@@ -132,11 +131,10 @@ class UnderAServiceManager(unittest.TestCase):
         self.assertEqual(set(policies), {os.SCHED_OTHER, os.SCHED_BATCH})
 
     def test_a_policy_that_was_chosen_for_it_stays(self):
-        manager = ServiceManager(self.box, "chosen")
         before = os.sched_getscheduler(0)
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         try:
-            manager.start()
+            manager = self.service()
         finally:
             os.sched_setscheduler(0, before, os.sched_param(0))
         manager.wait_for("READY=1")
