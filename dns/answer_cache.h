@@ -3,8 +3,8 @@
 //
 // What was found is kept for at most a day, an absence for at most an hour; `unavailable` and TTL 0
 // never. An answer given back carries what is left of its TTL. The capacity is in answers; one with
-// many records counts for several, so that a hostile zone cannot fill the memory. Not for more than
-// one thread at a time.
+// many records, or long ones, counts for several, so that a hostile zone cannot fill the memory.
+// Not for more than one thread at a time.
 #pragma once
 
 #include "dns/answer.h"
@@ -16,6 +16,7 @@
 #include <list>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 
@@ -29,6 +30,7 @@ public:
     static constexpr std::chrono::seconds longest_found = std::chrono::hours(24);
     static constexpr std::chrono::seconds longest_absent = std::chrono::hours(1);
     static constexpr std::size_t records_per_answer = 8;
+    static constexpr std::size_t octets_per_answer = 512;
 
     explicit answer_cache(std::size_t capacity) : capacity_(capacity) {}
 
@@ -83,7 +85,16 @@ private:
     }
 
     [[nodiscard]] static std::size_t cost_of(const answer<Record>& what) {
-        return 1 + what.records.size() / records_per_answer;
+        std::size_t octets = 0;
+        for (const Record& each : what.records) octets += octets_of(each);
+        return 1 + what.records.size() / records_per_answer + octets / octets_per_answer;
+    }
+
+    // Of what has no bound of its own: names and addresses have.
+    [[nodiscard]] static std::size_t octets_of(const Record& each) {
+        if constexpr (std::is_same_v<Record, std::string>) return each.size();
+        if constexpr (std::is_same_v<Record, tlsa>) return each.data.size();
+        return 0;
     }
 
     void drop(position kept) {

@@ -81,3 +81,23 @@ TEST_CASE("an answer with many records counts for several") {
     none.keep("a", an_answer(status::found, 100s), start);
     CHECK(none.size() == 0);
 }
+
+TEST_CASE("an answer with long records counts for several, too") {
+    answer_cache<std::string> texts(10);
+    answer<std::string> one = {status::found, {"v=STSv1; id=1"}, 100s, false, {}, {}};
+    for (int i = 0; i < 10; ++i) texts.keep(std::to_string(i), one, start);
+    CHECK(texts.size() == 10);
+    one.records = {std::string(4000, 'x')};
+    texts.keep("long", one, start);
+    CHECK(texts.find("long", start));
+    CHECK(texts.size() == 3);
+    one.records = {std::string(65000, 'x')};
+    texts.keep("longer than all", one, start);
+    CHECK_FALSE(texts.find("longer than all", start));
+
+    answer_cache<tlsa> certificates(10);
+    answer<tlsa> whole = {
+        status::found, {{3, 0, 0, std::vector<std::uint8_t>(6000)}}, 100s, true, {}, {}};
+    certificates.keep("whole", whole, start);
+    CHECK(certificates.size() == 0);
+}
