@@ -186,7 +186,9 @@ void start_in(inside::query_loop& loop,
 }  // namespace
 
 void session::start(const query_options& options, completion done) {
-    start_in(implementation_->loop, options, to_inside(options), std::move(done));
+    auto to = to_inside(options);
+    to.trace = nullptr;  // see callforward.h: it would be called on another thread
+    start_in(implementation_->loop, options, to, std::move(done));
 }
 
 query_result session::query(const query_options& options) {
@@ -201,6 +203,7 @@ std::vector<query_result> session::query_many(const std::vector<query_options>& 
         const bool again =
             !checked.empty() && each.tls_ca_file == options[checked.size() - 1].tls_ca_file;
         checked.push_back(to_inside(each, again ? &checked.back().tls.authorities : nullptr));
+        checked.back().trace = nullptr;
         static_cast<void>(inside::prepare(checked.back()));
     }
     // Shared with completions, which outlive this frame when starting one of them throws.

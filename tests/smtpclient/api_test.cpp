@@ -14,6 +14,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <future>
 #include <stdexcept>
 #include <thread>
 
@@ -84,6 +85,24 @@ TEST_CASE("a query of a session brings the same as a blocking one") {
     const auto got = asking.query(to_port(server.port()));
     CHECK(got.outcome == outcome::deliverable);
     CHECK(describe(got) == "accepted: 250 2.1.5 fine");
+}
+
+TEST_CASE("a session calls no trace, which would be called on another thread") {
+    session asking;
+    const script_server one(next_hop_saying("250 2.1.5 fine"));
+    const script_server other(next_hop_saying("250 2.1.5 fine"));
+    std::atomic<int> lines{0};
+    auto first = to_port(one.port());
+    first.trace = [&](char, std::string_view) { ++lines; };
+    auto second = to_port(other.port());
+    second.trace = first.trace;
+    CHECK(asking.query(first).outcome == outcome::deliverable);
+    std::promise<outcome> told;
+    asking.start(second, [&](const std::exception_ptr&, const query_result& result) {
+        told.set_value(result.outcome);
+    });
+    CHECK(told.get_future().get() == outcome::deliverable);
+    CHECK(lines == 0);
 }
 
 TEST_CASE("times without an end are a day in a session") {
