@@ -91,13 +91,18 @@ std::size_t connection::write_now(std::string_view bytes) {
     return count < 0 ? 0 : static_cast<std::size_t>(count);
 }
 
-asio::awaitable<std::optional<io_failure>> connection::read_some(steady_time deadline) {
+void connection::expect_reply_by(steady_time deadline) {
+    reply_by_ = deadline;
+    read_watchdog_.arm(deadline);
+}
+
+asio::awaitable<std::optional<io_failure>> connection::read_some() {
     std::array<char, read_size> bytes;
     std::error_code ec;
     auto token = asio::redirect_error(asio::use_awaitable, ec);
     const auto buffer = asio::buffer(bytes);
     std::size_t count = 0;
-    read_watchdog_.arm(deadline);
+    read_watchdog_.arm(reply_by_);
     if (tls_stream_) {
         count = co_await tls_stream_->stream.async_read_some(buffer, token);
     } else {
@@ -110,6 +115,7 @@ asio::awaitable<std::optional<io_failure>> connection::read_some(steady_time dea
 }
 
 asio::awaitable<std::variant<reply, io_failure>> connection::read_reply(steady_time deadline) {
+    reply_by_ = deadline;
     for (;;) {
         std::string_view input = unread_;
         const auto progress = parser_.feed(input);
@@ -119,7 +125,7 @@ asio::awaitable<std::variant<reply, io_failure>> connection::read_reply(steady_t
             co_return io_failure{reason::protocol_error, parser_.why()};
         }
         if (progress == reply_parser::progress::complete) break;
-        auto failure = co_await read_some(deadline);
+        auto failure = co_await read_some();
         if (failure) co_return std::move(*failure);
     }
     reply r = parser_.take();

@@ -66,8 +66,8 @@ public:
     // Fails also when the demand is not met: certificate, dane_failed.
     [[nodiscard]] asio::awaitable<std::optional<io_failure>> handshake(tls_setup how,
                                                                        steady_time deadline);
-    // A new deadline for the read_reply() under way.
-    void expect_reply_by(steady_time deadline) { read_watchdog_.arm(deadline); }
+    // A new deadline for the read_reply() under way, in however many pieces its reply comes.
+    void expect_reply_by(steady_time deadline);
     void close();
     // The lines so far, of which it keeps the first few while a session is opened; from then on it
     // tells and keeps none: several ask in one session, and each is told of its own lines.
@@ -83,7 +83,7 @@ public:
 private:
     class tls_stream;
 
-    asio::awaitable<std::optional<io_failure>> read_some(steady_time deadline);
+    asio::awaitable<std::optional<io_failure>> read_some();
     [[nodiscard]] std::optional<io_failure> failure_of(const std::error_code& ec) const;
     void tell(char side, std::string_view lines) const;
 
@@ -98,6 +98,7 @@ private:
     bool is_opening_ = true;
     bool wrong_name_ = false;
     smtpclient::trace trace_;
+    steady_time reply_by_;
     std::string unread_;
     reply_parser parser_;
 };
