@@ -1,10 +1,9 @@
 #include "smtpclient/call_forward.h"
 
 #include "smtpclient/host.h"
-#include "smtpclient/local_rules.h"
+#include "smtpclient/host_key.h"
 #include "smtpclient/printable.h"
 #include "smtpclient/targets.h"
-#include "smtpclient/tls_plan.h"
 
 #include <ifaddrs.h>
 #include <netinet/in.h>
@@ -34,41 +33,6 @@ bool is_decisive(const verdict& v) {
 bool says_more(const verdict& a, const verdict& b) {
     if (a.stage != b.stage) return a.stage > b.stage;
     return b.finding.reason == reason::no_usable_host && a.finding.reason != reason::no_usable_host;
-}
-
-// What makes two targets one host: who it is, and how it is spoken to.
-std::string host_key(const target& t, const question& q, const std::string& helo) {
-    const transport& by = *q.by;
-    std::string key =
-        t.name + '|' + (t.literal ? t.literal->text() : std::string{}) + '|' + t.socket_path;
-    for (const long number : {static_cast<long>(t.protocol),
-                              static_cast<long>(t.port),
-                              static_cast<long>(t.from_mx),
-                              static_cast<long>(t.literal_was_configured),
-                              static_cast<long>(by.connect_timeout.count()),
-                              static_cast<long>(by.reply_timeout.count()),
-                              static_cast<long>(by.xclient),
-                              static_cast<long>(by.proxy_protocol),
-                              static_cast<long>(by.probe_until)}) {
-        key += '|';
-        key += std::to_string(number);
-    }
-    key += '|' + by.tls.text();
-    if (may_rise_to_dane(by.tls.level)) key += t.secure_way ? "|s" : "|i";
-    if (t.sts != sts_policy::mode::none)
-        key += t.sts == sts_policy::mode::enforce ? "|sts" : "|sts testing";
-    if (by.tls.asks_for_nexthop() || t.nexthop_counts) key += '|' + t.nexthop;
-    for (const auto& own : by.source_addresses) key += '|' + own.text();
-    // What a host says to an opening is classified once, for all who wait for it.
-    if (!by.rules.empty()) {
-        key += "|rules " + std::to_string(std::hash<std::string>{}(text_of(by.rules)));
-    }
-    // No secret in a key, which is shown.
-    if (by.login.wanted()) {
-        const auto hash = std::hash<std::string>{}(plain_response(by.login));
-        key += "|auth " + std::to_string(hash);
-    }
-    return key + '|' + helo;
 }
 
 // MAIL was refused in a way that another sender may change.

@@ -205,7 +205,8 @@ void host::open_more() {
     const bool rested = clock::now() - shrunk_at_ >= rest_after_shrinking;
     if (full && rested && (most == 0 || most_sessions_ < most)) ++most_sessions_;
     // An ailing host is tried by one.
-    std::size_t sessions = ailing_ ? 1 : most_sessions_ + stalled;
+    const std::size_t beside_stalled = clock::now() < rests_until_ ? 0 : stalled;
+    std::size_t sessions = ailing_ ? 1 : most_sessions_ + beside_stalled;
     if (most != 0) sessions = std::min(sessions, most);
     auto whom = whom_to_open_for(alone);
     while (whom && carriers_.size() + opening_ < sessions && has_room_for_session()) {
@@ -214,7 +215,8 @@ void host::open_more() {
     }
     // While one says its goodbye, no other is sent away for the same purpose.
     const bool place_is_coming = connected_ > carriers_.size();
-    if (owners ? whom && !place_is_coming : alone > 0 && opening_ == 0) make_way();
+    const bool needed = owners ? whom != nullptr : alone > 0 && opening_ == 0;
+    if (needed && !place_is_coming) make_way();
 }
 
 bool host::sessions_have_owners() const {

@@ -98,6 +98,7 @@ private:
     void take(std::unique_ptr<connection> c, const opened& session, const endpoint& e);
     void look_after_sessions();
     void put_back(std::vector<std::shared_ptr<errand>> back);
+    void be_content();
     void fail(const host_answer& a);
     void fail_owner(const std::string& owner, const host_answer& a);
     [[nodiscard]] bool is_served(const std::string& owner) const;
@@ -144,6 +145,8 @@ private:
 
     std::size_t most_sessions_;
     steady_time shrunk_at_;
+    std::chrono::steady_clock::duration rest_{};  // from openings that failed beside sessions
+    steady_time rests_until_;
     double latency_ = 0;     // smoothed seconds to an answer that waited for no other
     double most_in_flight_;  // in one session; less where sessions break
     double refusals_ = 0;    // smoothed share of the recipients

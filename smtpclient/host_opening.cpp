@@ -8,6 +8,7 @@
 #include <asio/buffer.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
+#include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
@@ -22,7 +23,9 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_endpoints = 8;
-constexpr std::size_t longest_line = 300;                // of the opening, that is remembered
+constexpr std::size_t longest_line = 300;         // of the opening, that is remembered
+constexpr std::chrono::seconds shortest_rest{1};  // after an opening that failed
+constexpr std::chrono::seconds longest_rest{30};
 constexpr std::chrono::milliseconds between_tries{100};  // to get leave for a first connection
 
 // Not of stage connect: the host has done nothing, and gets no penalty.
@@ -97,11 +100,13 @@ void host::open_one(std::shared_ptr<errand> whom) {
     asio::co_spawn(executor_, std::move(opener), asio::detached);
 }
 
-// Opens one session, or finds out that none can be had.
+// Opens one session, or finds out that none can be had: never before who wants it goes on, for it
+// may find that out without waiting for anything.
 asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
                                  std::shared_ptr<errand> whom) {
+    co_await asio::post(executor_, asio::use_awaitable);
     const bool may = co_await obtain_leave();
-    if (!may) co_return;
+    if (!may || closed_) co_return;  // closed: the resolver may be gone
     attempts_ = 0;
     opening_at_ = stage::route;
     auto found = co_await find_endpoints(resolver_, reach_, target_, how_.trace);
@@ -150,17 +155,26 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
         co_return;
     }
     if (failure && !carriers_.empty()) {
-        // The others carry on, and no more are tried for now.
-        shrunk_at_ = clock::now();
-        most_sessions_ = std::min(most_sessions_, carriers_.size());
+        be_content();
         dispatch();
     } else if (failure && opening_ == 0) {
         failure->attempts = attempts_;
         fail(*failure);
     } else if (!failure) {
         ailing_ = false;
+        rest_ = {};
         dispatch();
     }
+}
+
+// The sessions that there are carry on, and no more are tried for now: not for those that wait
+// behind a slow answer either, or each failure would be followed by the next.
+void host::be_content() {
+    const auto now = clock::now();
+    shrunk_at_ = now;
+    most_sessions_ = std::min(most_sessions_, carriers_.size());
+    rest_ = std::clamp<clock::duration>(2 * rest_, shortest_rest, longest_rest);
+    rests_until_ = now + rest_;
 }
 
 // Waits for it where there is no session yet; where there is one, who waits has that, and the next

@@ -1,0 +1,110 @@
+// What one more session costs a host that has some: openings that fail, at once or later, and those
+// that nobody would need.
+#include "tests/smtpclient/caller.h"
+#include "tests/smtpclient/crowd.h"
+#include "tests/smtpclient/loop_server.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+using namespace callforward;
+using namespace callforward::smtpclient;
+using namespace callforward::testing;
+using namespace std::chrono_literals;
+using what = loop_server::session::what;
+
+namespace {
+
+session_limits kept_unrefused() {
+    session_limits limits = kept_sessions();
+    limits.recipients_refused_per_session = 0;
+    return limits;
+}
+
+}  // namespace
+
+TEST_CASE("who waits while no connection is left is answered in the session that there is") {
+    for (const auto work : {100ms, 2500ms}) {  // the second is due for so long that it is stalled
+        CAPTURE(work.count());
+        session_limits limits = kept_unrefused();
+        limits.connections = 1;
+        crowd all(limits);
+        const loop_server server(all.loop, [&](auto& s, const std::string& c) {
+            if (c.find("known1@") != std::string::npos) s.work = work;
+            return one_by_one(s, c);
+        });
+        all.ask(server.hop(), "known1");
+        CHECK(all.run_until([&] { return server.recipients() == 1; }));
+        for (std::size_t i = 2; i < 8; ++i) all.ask(server.hop(), "known" + std::to_string(i));
+        all.run();
+        CHECK(all.wrong() == 0);
+        CHECK(server.sessions().size() == 1);
+    }
+}
+
+TEST_CASE("a next hop with one slow session that takes no other is not stormed") {
+    for (const char* const greeting : {"421 4.7.0 too many connections\r\n", ""}) {
+        CAPTURE(greeting);
+        crowd all(kept_unrefused());
+        const loop_server server(all.loop, [&](auto& s, const std::string& c) {
+            if (c.empty() && s.number > 1) {
+                s.then = what::close;
+                return std::string(greeting);
+            }
+            if (c.find("known1@") != std::string::npos) s.work = 4s;
+            return one_by_one(s, c);
+        });
+        all.ask(server.hop(), "known1");
+        CHECK(all.run_until([&] { return server.recipients() == 1; }));
+        for (std::size_t i = 2; i < 8; ++i) all.ask(server.hop(), "known" + std::to_string(i));
+        all.run();
+        CHECK(all.wrong() == 0);
+        // One after 1, 2 and 4 seconds at the most, and those that were tried at first.
+        CHECK(server.sessions().size() <= 10);
+    }
+}
+
+TEST_CASE("one that needs a session of its own sends one other away, not all") {
+    session_limits limits = kept_unrefused();
+    limits.connections_per_host = 4;
+    crowd all(limits);
+    bool refuses = false;
+    const loop_server server(
+        all.loop,
+        [&](auto& s, const std::string& c) {
+            if (refuses && c.starts_with("RCPT")) {
+                refuses = false;
+                return std::string("452 4.5.3 enough\r\n");
+            }
+            if (c.starts_with("RCPT")) s.work = 100ms;
+            return one_by_one(s, c);
+        },
+        20ms);
+    for (std::size_t i = 0; i < 12; ++i) all.ask(server.hop(), "known" + std::to_string(i));
+    all.run();
+    all.settle();
+    REQUIRE(server.sessions().size() == 4);
+    refuses = true;
+    all.ask(server.hop(), "known20");
+    all.run();
+    CHECK(all.wrong() == 0);
+    // The one that was refused in, at most one that made way, and the new one.
+    CHECK(server.sessions().size() == 5);
+    CHECK(server.open_now() >= 3);
+}
+
+TEST_CASE("hosts differ by the time that their openings may take") {
+    crowd all(kept_sessions());
+    const loop_server server(all.loop, [&](auto& s, const std::string& c) {
+        if (c.empty()) s.work = 1s;
+        return pipelining(s, c);
+    });
+    question hasty = question_for(server.hop(), "known1");
+    change(hasty, [](transport& by) { by.timeout = 300ms; });
+    const auto& first = all.ask(std::move(hasty));
+    const auto& second = all.ask(server.hop(), "known2");
+    all.run();
+    CHECK(first.words() == "undetermined timed_out greeting");
+    CHECK(second.is_right());
+}
