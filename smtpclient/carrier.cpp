@@ -1,5 +1,6 @@
 #include "smtpclient/carrier.h"
 
+#include "smtpclient/printable.h"
 #include "smtpclient/session.h"
 
 #include <asio/co_spawn.hpp>
@@ -26,10 +27,12 @@ bool wants_less(const reply& r) {
     return r.code == 421 || (r.status_class() == 4 && enhanced && enhanced->subject == 7);
 }
 
-// RFC 5321 section 4.5.3.1.10, RFC 3463 x.5.3: about this session, not about the recipient.
+// RFC 5321 section 4.5.3.1.10, RFC 3463 x.5.3: about this session, not about the recipient. Without
+// an enhanced code 452 may also be a lack of storage.
 bool is_too_many_recipients(const reply& r) {
-    const auto enhanced = r.enhanced();
-    return r.code == 452 && enhanced && enhanced->subject == 5 && enhanced->detail == 3;
+    if (r.code != 452) return false;
+    if (const auto enhanced = r.enhanced()) return enhanced->subject == 5 && enhanced->detail == 3;
+    return contains_ignoring_case(r.text(), "too many recipients");
 }
 
 void tell_lines(const question& q, std::string_view lines) {

@@ -339,7 +339,8 @@ TEST_CASE("what ends a session in the middle of a batch costs nobody a verdict")
 
 TEST_CASE("a next hop that takes two recipients in each session gives every verdict") {
     for (const auto& [name, manners] : both_manners) {
-        for (const char* const reply : {"421 4.7.0 enough\r\n", "452 4.5.3 enough\r\n", ""}) {
+        for (const char* const reply :
+             {"421 4.7.0 enough\r\n", "452 4.5.3 enough\r\n", "452 Too many recipients\r\n", ""}) {
             CAPTURE(name);
             CAPTURE(reply);
             crowd all;
@@ -357,6 +358,24 @@ TEST_CASE("a next hop that takes two recipients in each session gives every verd
             }
             CHECK(server.sessions().size() <= 45);
         }
+    }
+}
+
+TEST_CASE(
+    "a reply that begins and does not end is waited for no longer than one that never comes") {
+    for (const char* const beginning : {"25", "250-first line\r\n"}) {
+        CAPTURE(beginning);
+        crowd all;
+        const loop_server server(all.loop, [&](auto& s, const std::string& c) {
+            return c.starts_with("MAIL") ? std::string(beginning) : one_by_one(s, c);
+        });
+        question q = question_for(server.hop(), "known1");
+        change(q, [](transport& by) { by.reply_timeout = 300ms; });
+        const auto& one = all.ask(std::move(q));
+        all.run();
+        CHECK(one.words() == "undetermined timed_out mail");
+        CHECK(one.after < 20s);
+        CHECK(all.run_until([&] { return server.open_now() == 0; }));
     }
 }
 
