@@ -26,6 +26,21 @@ bool change_group::forgets(std::string_view record_bytes) const {
     });
 }
 
+void change_group::put(std::string name, std::string bytes, std::size_t whole, std::size_t most) {
+    const std::size_t before = changes.size();
+    if (before >= whole && !changes.contains(name)) {
+        if (before >= most) return;
+        bytes.clear();
+    }
+    changes.insert_or_assign(std::move(name), std::move(bytes));
+}
+
+void change_group::lose_names() {
+    const bool forgets_some = !forgotten.empty();
+    *this = {};
+    if (forgets_some) forget({forgetting::what::everything, {}});
+}
+
 void change_group::forget(const forgetting& what) {
     std::erase_if(changes, [&](const auto& row) { return what.concerns(row.second); });
     forgotten.push_back(what);

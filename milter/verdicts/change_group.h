@@ -8,7 +8,9 @@
 #include "milter/verdicts/key.h"
 #include "milter/verdicts/lmdb_file.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -29,7 +31,12 @@ struct change_group {
 
     [[nodiscard]] bool empty() const { return changes.empty() && forgotten.empty(); }
     [[nodiscard]] bool forgets(std::string_view record_bytes) const;
+    // Where `whole` wait already, only that the file's record is outdated; where `most` do,
+    // nothing.
+    void put(std::string name, std::string bytes, std::size_t whole, std::size_t most);
     void forget(const forgetting& what);
+    // The names are of another seed: nobody can tell any more who was to be forgotten.
+    void lose_names();
     // This group is older than `later`, and has to be written with it after all.
     void give_to(change_group& later);
 };

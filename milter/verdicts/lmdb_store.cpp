@@ -21,7 +21,8 @@ namespace {
 using clock = std::chrono::steady_clock;
 using result = lmdb_file::result;
 
-constexpr std::size_t most_queued = 50000;  // while the file cannot be written
+constexpr std::string_view unwritable =
+    "the cache on disk cannot be written; new verdicts are kept in memory";
 constexpr std::size_t most_forgotten = 10000;
 constexpr double nearly_full = 0.8;  // erasing needs pages, too
 
@@ -46,6 +47,16 @@ public:
         thread_.join();
     }
 
+    std::shared_ptr<lmdb_file> file() const {
+        const std::lock_guard lock(mutex_);
+        return file_;
+    }
+
+    bool wait_for_opening(std::chrono::milliseconds at_most) {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, at_most, [this] { return tried_; });
+    }
+
     [[nodiscard]] hash_seed seed() const { return *seed_.load(std::memory_order_acquire); }
 
     std::optional<record> find(const digest& key) {
@@ -65,9 +76,8 @@ public:
         bool wakes = false;
         {
             const std::lock_guard lock(mutex_);
-            if (queue_.changes.size() >= most_queued) return;
             wakes = queue_.empty() || queue_.changes.size() + 1 == options_.group_size;
-            queue_.changes.insert_or_assign(key.text(), std::move(bytes));
+            queue_.put(key.text(), std::move(bytes), options_.queued, options_.outdated);
         }
         if (wakes) wake_.notify_one();
     }
@@ -100,8 +110,6 @@ public:
         });
     }
 
-    bool is_open() const { return file() != nullptr; }
-
     std::size_t size() const {
         const auto file = this->file();
         const std::size_t all = file ? file->entries() : 0;
@@ -117,11 +125,6 @@ public:
     }
 
 private:
-    std::shared_ptr<lmdb_file> file() const {
-        const std::lock_guard lock(mutex_);
-        return file_;
-    }
-
     // The file, and what is queued for this key: empty when it is to be erased.
     std::shared_ptr<lmdb_file> current(const std::string& name,
                                        std::optional<std::string>& queued) const {
@@ -142,8 +145,7 @@ private:
     // Seeds are few and never freed: readers hold no lock.
     void adopt(const hash_seed& seed) { seed_.store(&seeds_.emplace_back(seed)); }
 
-    // --- the store's own thread ---
-
+    // From here on the store's own thread.
     void run() {
         open();
         {
@@ -155,7 +157,9 @@ private:
             try {
                 if (!file_) open();
                 if (file_) write_queue();
-                if (file_ && sweep_is_due()) sweep();
+                std::string why;
+                if (file_ && sweep_is_due() && sweep(why) != result::done)
+                    say_failing(unwritable, why);
             } catch (const std::bad_alloc&) {  // this group is forgotten, as by a kill
                 finish_group(result::done);
             }
@@ -203,12 +207,8 @@ private:
             r = make_room(true, why);
             if (r == result::done) r = file_->write(writing_.changes, why);
         }
-        if (r == result::done) {
-            say_usable();
-        } else {
-            say_failing("the cache on disk cannot be written; new verdicts are kept in memory",
-                        why);
-        }
+        if (r == result::done) say_usable();
+        if (r != result::done) say_failing(unwritable, why);
         finish_group(r);
         if (r == result::damaged) reopen();
     }
@@ -232,12 +232,6 @@ private:
 
     result sweep(std::string& why) {
         return erase_expired(*file_, options_.stale, options_.remembered, why);
-    }
-
-    void sweep() {
-        std::string why;
-        if (sweep(why) == result::done) return;
-        say_failing("the cache on disk cannot be written; new verdicts are kept in memory", why);
     }
 
     // Erasing frees few pages, but room in all of them: until as many entries are there again,
@@ -279,7 +273,7 @@ private:
         if (!opened.file) return;
         if (opened.seed != seed()) {
             adopt(opened.seed);
-            queue_ = {};  // made with another seed
+            queue_.lose_names();
         }
         failing_ = false;
         room_until_ = 0;
@@ -340,6 +334,10 @@ lmdb_store::lmdb_store(const lmdb_options& options)
 
 lmdb_store::~lmdb_store() = default;
 
+bool lmdb_store::wait_for_opening(std::chrono::milliseconds at_most) {
+    return implementation_->wait_for_opening(at_most);
+}
+
 hash_seed lmdb_store::seed() const {
     return implementation_->seed();
 }
@@ -386,7 +384,7 @@ std::string lmdb_store::complaint() const {
 }
 
 bool lmdb_store::is_open() const {
-    return implementation_->is_open();
+    return implementation_->file() != nullptr;
 }
 
 std::size_t lmdb_store::size() const {

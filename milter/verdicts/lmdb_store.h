@@ -8,7 +8,8 @@
 // MDB_WRITEMAP: a stray write of ours, or a full disk under the map, would be in the file. A file
 // that is damaged or no database of ours is moved aside (".corrupt-<time>"). What cannot be opened
 // or written is said once, tried again every minute, and done without meanwhile. Bounded: expired
-// records are swept, and when four fifths of the map are used, the oldest tenth goes.
+// records are swept, and when four fifths of the map are used, the oldest tenth goes; of changes
+// that wait, so many are kept whole, and of more only that the file's record is outdated.
 #pragma once
 
 #include "milter/log.h"
@@ -29,6 +30,8 @@ struct lmdb_options {
     std::chrono::seconds stale{7 * 24 * 3600};  // kept so long after its life: a deliverable,
     std::chrono::seconds remembered{7200};      // and any other
     std::size_t group_size = 1000;
+    std::size_t queued = 50000;     // changes that wait, while the file cannot be written
+    std::size_t outdated = 500000;  // with those that are not kept whole
     std::chrono::milliseconds group_delay{100};
     std::chrono::milliseconds try_again{60000};
     std::chrono::milliseconds between_sweeps{600000};
@@ -43,6 +46,7 @@ public:
     ~lmdb_store() override;  // writes what is queued
 
     [[nodiscard]] hash_seed seed() const override;
+    bool wait_for_opening(std::chrono::milliseconds at_most) override;
     [[nodiscard]] std::optional<record> find(const digest& key) override;
     void put(const digest& key, const record& r) override;
     void erase(const digest& key) override;

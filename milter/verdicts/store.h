@@ -27,6 +27,9 @@ public:
 
     // What keys and checksums are made with: the same as long as there is something stored.
     [[nodiscard]] virtual hash_seed seed() const = 0;
+    // Until it has been found out whether there is something stored, and with what seed, or that
+    // long: for who is about to name what is to be forgotten. True when it has.
+    virtual bool wait_for_opening(std::chrono::milliseconds /*at_most*/) { return true; }
     // What was put or erased before this call is seen.
     [[nodiscard]] virtual std::optional<record> find(const digest& key) = 0;
     virtual void put(const digest& key, const record& r) = 0;

@@ -204,6 +204,77 @@ TEST_CASE("A database that comes late brings its own seed") {
     CHECK(has(s, 1));
 }
 
+TEST_CASE("What is to be forgotten before the database came is not in it then") {
+    for (const bool all : {true, false}) {
+        const scratch_folder folder;
+        const auto log = std::make_shared<said>();
+        {
+            lmdb_store s(options_in(folder.path() + "/a", log));
+            put(s, 1);
+            put(s, 2);
+        }
+        folder.write("b", "a file");
+        auto options = options_in(folder.path() + "/b", log);
+        options.try_again = 10ms;
+        lmdb_store s(options);
+        if (all) {
+            CHECK(s.forget_all());
+        } else {
+            s.forget_address(record_of_number(1).tags.address);
+        }
+        std::filesystem::remove(folder.path() + "/b");
+        std::filesystem::rename(folder.path() + "/a", folder.path() + "/b");
+        CHECK(comes_true([&] { return s.is_open(); }));
+        // By an address of another seed: nobody can tell whose it was.
+        CHECK_FALSE(has(s, 1));
+        CHECK_FALSE(has(s, 2));
+    }
+}
+
+TEST_CASE("Who names what is to be forgotten can wait for a slow file's seed") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    auto options = options_in(folder.path(), log);
+    milter::verdicts::hash_seed seed;
+    {
+        lmdb_store s(options);
+        seed = s.seed();
+    }
+    options.open_within = 0ms;
+    lmdb_store s(options);
+    CHECK(s.wait_for_opening(20s));
+    CHECK(s.seed() == seed);
+}
+
+TEST_CASE("Beyond what can wait to be written, nothing outdated is believed") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    auto options = options_in(folder.path(), log);
+    {
+        lmdb_store s(options);
+        for (std::uint64_t n = 0; n < 20; ++n) put(s, n);
+    }
+    options.group_delay = 1h;  // nothing is written until it is asked for
+    options.group_size = 1000;
+    options.queued = 5;
+    options.outdated = 10;
+    {
+        lmdb_store s(options);
+        for (std::uint64_t n = 0; n < 12; ++n) put(s, n);
+        for (std::uint64_t n = 0; n < 5; ++n) CHECK(has(s, n));
+        for (std::uint64_t n = 5; n < 10; ++n) CHECK_FALSE(has(s, n));
+        s.erase(key_of_number(3));  // what waits can be changed
+        CHECK_FALSE(has(s, 3));
+        put(s, 3);
+        CHECK(has(s, 3));
+        put(s, 7);
+        CHECK(has(s, 7));
+        CHECK(s.flush(20s));
+    }
+    lmdb_store s(options);
+    for (std::uint64_t n = 0; n < 20; ++n) CHECK(has(s, n) == (n < 5 || n == 7 || n >= 10));
+}
+
 TEST_CASE("A full disk, and one that cannot be written, cost nothing but the store") {
     if (::geteuid() != 0) return;
     const scratch_folder folder;
