@@ -87,10 +87,12 @@ void say(const interlock_state& s) {
 }
 
 source source_of(const verdicts::joined_questions::ticket& ticket, bool answered) {
+    // Wherever it was found, who joined has another's answer.
+    if (!ticket.is_first) return source::shared;
     const auto where = answered ? ticket.answer->where() : verdicts::found_at::next_hop;
     switch (where) {
         case verdicts::found_at::next_hop:
-            return ticket.is_first ? source::probe : source::shared;
+            return source::probe;
         case verdicts::found_at::shared_store:
             return source::cache;
         case verdicts::found_at::other_edge:
@@ -122,6 +124,7 @@ engine::engine(const settings& s, unsigned shards)
                                                 shards_of(s, shards))
                 : nullptr),
       under_way_(s.limits.pending, s.limits.pending_share),
+      no_memory_(std::make_shared<smtpclient::verdict>(overloaded(false))),
       interlock_(s.interlock, [this](const interlock_state& state) { announce(state); }),
       resolver_(resolver_of(s)),
       reach_(reach_of(s)),
@@ -183,11 +186,15 @@ answer engine::ask(const smtpclient::question& q,
         return {known->verdict(), source::cache};
     }
     if (known && known->unreachable) return {known->verdict(), source::stale};
+    if (const auto doubted = known_.doubted(key, clock::now())) return {doubted, source::cache};
     answer found = find_out(q, key, fingerprint, p);
     const bool reached = found.verdict && found.verdict->finding.verdict_class !=
                                               smtpclient::verdict_class::unreachable;
-    if (known && !reached) return {known->verdict(), source::stale};
-    return found;
+    if (reached) return found;
+    if (known) return {known->verdict(), source::stale};
+    // A shared store may have had one that is past its time.
+    const auto since = known_.recall(key, verdicts::moment::now());
+    return since && since->stale ? answer{since->verdict(), source::stale} : found;
 }
 
 // First with all who ask about the recipient, whoever sends; what depends on the sender only with
@@ -330,22 +337,23 @@ void engine::start(const smtpclient::question& q,
                                                       : verdicts::found_at::shared_store);
                     return;
                 }
-                seen_.counts.count_probe(a.verdict, clock::now() - begin);
-                seen_.dialogues.keep(
-                    {id, recipient.key(), std::chrono::system_clock::now(), said->text()});
-                if (a.verdict.reply) shorten(*a.verdict.reply);
-                auto shared = std::make_shared<const smtpclient::verdict>(std::move(a.verdict));
-                // Known before it is no longer under way: who asks in between must not ask the next
-                // hop again.
+                auto shared = no_memory_;
                 try {
+                    seen_.counts.count_probe(a.verdict, clock::now() - begin);
+                    if (a.verdict.reply) shorten(*a.verdict.reply);
+                    shared = std::make_shared<const smtpclient::verdict>(std::move(a.verdict));
+                    seen_.dialogues.keep(
+                        {id, recipient.key(), std::chrono::system_clock::now(), said->text()});
+                    // Known before it is no longer under way: who asks in between must not ask the
+                    // next hop again.
                     learn(recipient, key, *shared, a.asked);
-                } catch (const std::bad_alloc&) {  // then it is not known the next time
+                } catch (const std::exception&) {  // then it is not known the next time
                 }
                 under_way_.answer(name, shared);
             };
         owner.ask(std::move(asked), std::move(about), std::move(then));
     } catch (const std::exception&) {
-        under_way_.answer(name, std::make_shared<smtpclient::verdict>(overloaded(false)));
+        under_way_.answer(name, no_memory_);
     }
 }
 
@@ -366,12 +374,17 @@ void engine::learn(const smtpclient::mailbox& recipient,
     }
     // What is in doubt is no knowledge, and replaces none.
     std::optional<verdicts::kept_entry> kept;
-    if (!in_doubt) kept = known_.store(key, recipient, v, verdicts::moment::now());
+    if (in_doubt) {
+        known_.doubt(key, v, clock::now());
+    } else {
+        kept = known_.store(key, recipient, v, verdicts::moment::now());
+    }
     if (asked != nullptr) asked->learnt(kept, v);
 }
 
 void engine::announce(const interlock_state& s) {
     say(s);
+    if (!s.closed) known_.forget_doubts();
     if (edge_) edge_->tell_interlock(s.domain, s.closed);
 }
 

@@ -120,6 +120,8 @@ private:
     verdicts::cache known_;
     std::unique_ptr<fleet::edge> edge_;  // nothing: no shared store
     verdicts::joined_questions under_way_;
+    // The answer where there is no memory for one.
+    const std::shared_ptr<const smtpclient::verdict> no_memory_;
     interlock interlock_;
     std::mutex mutex_;  // over what a reload changes
     dns::resolver_options resolver_;

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t most_domains = 10'000;
 constexpr int longest_hold = 24;  // windows: 2 h with the default
+constexpr std::chrono::hours outlived_for{24};
 
 std::set<std::string, std::less<>> lower_case(const std::vector<std::string>& addresses) {
     std::set<std::string, std::less<>> all;
@@ -65,8 +66,10 @@ bool interlock::learn(const smtpclient::mailbox& recipient,
         its = domains_.try_emplace(domain).first;
     }
     domain_state& d = its->second;
+    age(d, now);
     if (v.outcome() == outcome::deliverable) {
         d.flips.erase(address);
+        d.outlived.erase(address);
         d.canaries.erase(folded);
     } else {
         if (is_canary) d.canaries.insert(folded);
@@ -89,6 +92,7 @@ void interlock::learn_elsewhere(const smtpclient::mailbox& recipient, time_point
         if (!make_room(now)) return;
         its = domains_.try_emplace(recipient.domain()->name()).first;
     }
+    age(its->second, now);
     count_flip(its->second, address, true, now);
     settle(its, now);
 }
@@ -104,8 +108,33 @@ void interlock::count_flip(domain_state& d,
         if (d.closed && may_hold) known->second.last = now;
         return;
     }
-    if (was_deliverable && d.flips.size() < 2 * settings_.flip_limit) {
-        d.flips.emplace(address, flip{now, now});
+    if (!was_deliverable) return;
+    if (d.outlived.contains(address)) {  // it was no outage that refused it; it is gone
+        if (!d.closed) d.outlived.erase(address);
+        return;
+    }
+    if (d.flips.size() < 2 * settings_.flip_limit) {
+        d.flips.emplace(address, flip{now, now, d.closed});
+    }
+}
+
+// Of a flip that saw its domain closed nothing is known but that there was an outage: refused
+// again, it is a flip again. What was held for the longest time is taken for gone.
+void interlock::age(domain_state& d, time_point now) const {
+    const auto window = settings_.flip_window;
+    std::erase_if(d.flips, [&](const auto& entry) {
+        const auto& [address, f] = entry;
+        if (f.last + window > now) return false;
+        const bool was_held = f.last - f.first >= (longest_hold - 1) * window;
+        if (!f.of_closing || was_held) d.outlived.emplace(address, now);
+        return true;
+    });
+    std::erase_if(d.outlived, [&](const auto& o) { return o.second + outlived_for <= now; });
+    while (d.outlived.size() > 2 * settings_.flip_limit) {
+        d.outlived.erase(std::min_element(
+            d.outlived.begin(), d.outlived.end(), [](const auto& a, const auto& b) {
+                return a.second < b.second;
+            }));
     }
 }
 
@@ -123,22 +152,22 @@ bool interlock::make_room(time_point now) {
 
 void interlock::settle(domain_states::iterator at, time_point now) {
     domain_state& d = at->second;
-    std::erase_if(d.flips,
-                  [&](const auto& f) { return f.second.last + settings_.flip_window <= now; });
+    age(d, now);
     const bool many = settings_.flip_limit > 0 && d.flips.size() >= settings_.flip_limit;
     const bool closed = many || !d.canaries.empty();
     if (closed != d.closed) {
         interlock_state told = state_of(at->first, d, now);
         told.closed = d.closed = closed;
-        if (closed) d.since = now;
         if (closed) {
+            d.since = now;
+            for (auto& [address, f] : d.flips) f.of_closing = true;
             ++closed_;
         } else {
             --closed_;
         }
         announce_(told);
     }
-    if (!closed && d.flips.empty()) domains_.erase(at);
+    if (!closed && d.flips.empty() && d.outlived.empty()) domains_.erase(at);
 }
 
 bool interlock::is_closed(std::string_view domain, time_point now) {
@@ -169,7 +198,9 @@ interlock_state interlock::state_of(const std::string& domain,
 std::vector<interlock_state> interlock::states(time_point now) const {
     const std::lock_guard lock(mutex_);
     std::vector<interlock_state> all;
-    for (const auto& [name, d] : domains_) all.push_back(state_of(name, d, now));
+    for (const auto& [name, d] : domains_) {
+        if (d.closed || !d.flips.empty()) all.push_back(state_of(name, d, now));
+    }
     return all;
 }
 

@@ -7,8 +7,10 @@
 // recipients are put off instead of rejected; each refusal of a flipped address then counts anew,
 // so that an outage which outlasts the window keeps the domain closed, but not for more than 24
 // windows: then it is no outage. It opens when the flips within the window are below the limit and
-// no canary is refused any more. Memory: at most 2 * flip_limit flips in each of at most 10,000
-// domains. The clock is an argument. Thread: any; is_closed() takes no lock while none is.
+// no canary is refused any more. A flip is in doubt within its window; refused again after it, with
+// the domain open all the while, the address is gone, and counts no more. Memory: at most
+// 2 * flip_limit flips, and as many that outlived their window, in each of at most 10,000 domains.
+// The clock is an argument. Thread: any; is_closed() takes no lock while none is.
 #pragma once
 
 #include "milter/settings.h"
@@ -69,17 +71,21 @@ public:
 private:
     struct flip {
         time_point first;
-        time_point last;  // refused
+        time_point last;          // refused
+        bool of_closing = false;  // its domain was closed meanwhile
     };
     struct domain_state {
         std::unordered_map<std::uint64_t, flip> flips;  // by a keyed hash of the address
-        std::set<std::string> canaries;                 // refused ones
+        // Those whose window is over, with the domain open: since when.
+        std::unordered_map<std::uint64_t, time_point> outlived;
+        std::set<std::string> canaries;  // refused ones
         bool closed = false;
         time_point since;
     };
     using domain_states = std::map<std::string, domain_state, std::less<>>;
 
     void count_flip(domain_state& d, std::uint64_t address, bool was_deliverable, time_point now);
+    void age(domain_state& d, time_point now) const;
     [[nodiscard]] bool make_room(time_point now);
     void settle(domain_states::iterator at, time_point now);
     [[nodiscard]] static interlock_state state_of(const std::string& domain,

@@ -16,6 +16,9 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr unsigned most_repeats = 60;
+constexpr std::chrono::seconds for_opening{30};  // a million records take less from a cold disk
+constexpr std::chrono::seconds for_writing{5};   // many at once
+constexpr std::size_t many = 1000;
 constexpr milliseconds oldest = std::chrono::hours(24 * 40000);  // so that nothing overflows
 
 // What is worth a write: answers about recipients that live longer than a restart takes.
@@ -150,17 +153,35 @@ std::optional<kept_entry> cache::store(const question_key& key,
     return kept;
 }
 
+void cache::doubt(const question_key& key,
+                  const smtpclient::verdict& v,
+                  steady_clock::time_point now) {
+    const auto& under =
+        smtpclient::about_recipient_alone(v) ? key.recipient_only() : key.with_sender();
+    doubts_.add(under, v, now + memory_.settings().undetermined, now);
+}
+
+std::shared_ptr<const smtpclient::verdict> cache::doubted(const question_key& key,
+                                                          steady_clock::time_point now) const {
+    if (auto found = doubts_.find(key.recipient_only(), now)) return found;
+    return doubts_.find(key.with_sender(), now);
+}
+
 void cache::declare(const smtpclient::mailbox& recipient, const moment& now) {
     declare(std::vector{recipient}, now);
 }
 
 void cache::declare(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
     declare_here(recipients, now);
+    // Who declares more than can wait to be written is held up instead.
+    if (recipients.size() >= many) below_->flush(for_writing);
     if (!tell_) return;
     for (const auto& recipient : recipients) tell_({change::kind::declare, recipient.address()});
 }
 
 void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
+    forget_doubts();
+    below_->wait_for_opening(for_opening);
     tag_set tags;
     for (const auto& recipient : recipients)
         tags.insert(tags_of(recipient, below_->seed()).address);
@@ -181,6 +202,8 @@ std::size_t cache::forget(const smtpclient::mailbox& recipient) {
 }
 
 std::size_t cache::forget_here(const smtpclient::mailbox& recipient) {
+    forget_doubts();
+    below_->wait_for_opening(for_opening);
     const auto tag = tags_of(recipient, below_->seed()).address;
     below_->forget_address(tag);
     return memory_.forget_address(tag);
@@ -193,6 +216,8 @@ std::size_t cache::forget_domain(std::string_view lower_case) {
 }
 
 std::size_t cache::forget_domain_here(std::string_view lower_case) {
+    forget_doubts();
+    below_->wait_for_opening(for_opening);
     const auto tag = tag_of_domain(lower_case, below_->seed());
     below_->forget_domain(tag);
     return memory_.forget_domain(tag);
@@ -248,6 +273,7 @@ milliseconds cache::longest_life() const {
 }
 
 std::size_t cache::forget_all() {
+    forget_doubts();
     below_->forget_all();
     const entry_counts before = memory_.size();
     memory_.clear();

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "milter/settings.h"
+#include "milter/verdicts/doubts.h"
 #include "milter/verdicts/key.h"
 #include "milter/verdicts/memory.h"
 #include "milter/verdicts/store.h"
@@ -63,6 +64,12 @@ public:
                                     const smtpclient::mailbox& recipient,
                                     const smtpclient::verdict& v,
                                     const moment& now);
+    // A refusal in doubt: it changes nothing that is known, and answers for the undetermined
+    // lifetime, or until forget_doubts(). Given where nothing is known that may answer.
+    void doubt(const question_key& key, const smtpclient::verdict& v, steady_clock::time_point now);
+    [[nodiscard]] std::shared_ptr<const smtpclient::verdict> doubted(
+        const question_key& key, steady_clock::time_point now) const;
+    void forget_doubts() { doubts_.clear(); }
     // What a shared store had, of an age by that store's clock; in place of what memory had.
     void take(const digest& key,
               const smtpclient::mailbox& recipient,
@@ -125,6 +132,7 @@ private:
     // Its seed is asked for each time: it has another one when a slow file has opened at last.
     std::unique_ptr<verdicts::store> below_;
     memory memory_;
+    doubts doubts_;
     const trust* trust_ = nullptr;
     std::function<void(const change&)> tell_;
 };

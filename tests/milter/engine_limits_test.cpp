@@ -147,6 +147,39 @@ TEST_CASE("A next hop that forgets its people is suspended until it remembers th
     CHECK(e.suspensions().empty());
 }
 
+TEST_CASE(
+    "Refusals in doubt are asked about once in the undetermined lifetime, and take no one's "
+    "place") {
+    played_next_hop hop(knows_everybody);
+    settings s = test_settings();
+    s.cache.deliverable = 1s;
+    s.cache.undetermined = 30s;
+    s.interlock.flip_limit = 2;
+    engine e(s, 1);
+    for (const char* const who : {"u1@a.test", "u2@a.test", "u3@a.test"})
+        CHECK(reason_of(ask(e, hop, who)) == reason::accepted);
+    hop.use(knows_nobody);
+    const auto refused = [&](const char* who) {
+        return ask(e, hop, who).verdict->outcome() == outcome::undeliverable;
+    };
+    CHECK(comes_true([&] { return refused("u1@a.test"); }));
+    const auto asked = hop.count("rcpt u1@a.test ");
+    for (int i = 0; i < 5; ++i) CHECK(refused("u1@a.test"));
+    CHECK(hop.count("rcpt u1@a.test ") == asked);
+    CHECK(comes_true([&] { return refused("u2@a.test"); }));
+    CHECK(suspended(e, "u1@a.test"));
+    // Nobody knows it; while the domain is closed that is in doubt, too.
+    for (int i = 0; i < 5; ++i) CHECK(refused("never@a.test"));
+    CHECK(hop.count("rcpt never@a.test ") == 1);
+    // Open again: what was in doubt is asked anew.
+    s.interlock.flip_limit = 0;
+    e.use(s);
+    CHECK_FALSE(suspended(e, "u1@a.test"));
+    hop.use(knows_everybody);
+    CHECK(reason_of(ask(e, hop, "never@a.test")) == reason::accepted);
+    CHECK(reason_of(ask(e, hop, "u1@a.test")) == reason::accepted);
+}
+
 TEST_CASE("A domain is suspended while its canary is refused, though nobody writes to it") {
     played_next_hop hop(knows_everybody);
     settings s = test_settings();

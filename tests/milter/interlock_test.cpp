@@ -138,6 +138,45 @@ TEST_CASE("A domain opens when the flips of the window are below the limit") {
     CHECK(w.told[1].closed_for == 4min);
 }
 
+TEST_CASE("An address that is refused again after its window is gone, and counts no more") {
+    watched w(with(3));
+    for (int i = 0; i < 10; ++i) {  // such as leave one by one, and are written to for days
+        const auto hour = start + i * 1h;
+        const std::string who = "left" + std::to_string(i) + "@a.test";
+        CHECK(w.learn(who, unknown, hour, watched::deliverable));
+        CHECK(w.learn(who, unknown, hour + 4min, watched::deliverable));  // still in doubt
+        CHECK_FALSE(w.learn(who, unknown, hour + 10min, watched::deliverable));
+    }
+    // All on one day, and each of them refused again on the next: no outage either.
+    for (int day = 0; day < 2; ++day) {
+        for (int i = 0; i < 6; ++i) {
+            const auto when = start + 24h + day * 12h + i * 3min;
+            const bool in_doubt = w.learn(
+                "also" + std::to_string(i) + "@a.test", unknown, when, watched::deliverable);
+            CHECK(in_doubt == (day == 0));
+        }
+    }
+    CHECK(w.told.empty());
+}
+
+TEST_CASE("An address that was refused while its domain was closed is not gone for that") {
+    watched w(with(3));
+    CHECK(w.refuse(3, start) == 3);
+    CHECK(w.closed());
+    CHECK_FALSE(w.closed(start + 6min));  // nobody wrote; who knows whether it is over
+    CHECK(w.refuse(3, start + 7min) == 3);
+    CHECK(w.closed(start + 7min));
+}
+
+TEST_CASE("Addresses that are gone leave room for the flips of an outage") {
+    watched w(with(3));
+    for (int i = 0; i < 100; ++i) w.refuse(1, start + i * 10min, i);
+    CHECK(w.told.empty());
+    const auto later = start + 24h;
+    CHECK(w.refuse(3, later, 1000) == 3);
+    CHECK(w.closed(later));
+}
+
 TEST_CASE("A domain opens and is forgotten without anybody asking about it") {
     watched w(with(2));
     w.refuse(2, start);

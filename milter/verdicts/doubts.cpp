@@ -1,0 +1,43 @@
+#include "milter/verdicts/doubts.h"
+
+#include "milter/verdicts/record.h"
+
+#include <utility>
+
+namespace callforward::milter::verdicts {
+
+namespace {
+
+constexpr std::size_t most = 10'000;
+
+}  // namespace
+
+void doubts::add(const digest& key,
+                 const smtpclient::verdict& v,
+                 time_point until,
+                 time_point now) {
+    if (until <= now) return;
+    auto kept = std::make_shared<const smtpclient::verdict>(trimmed(v));
+    const std::lock_guard lock(mutex_);
+    if (all_.size() >= most) {
+        std::erase_if(all_, [&](const auto& entry) { return entry.second.until <= now; });
+    }
+    if (all_.size() >= most && !all_.contains(key)) return;
+    all_.insert_or_assign(key, doubt{std::move(kept), until});
+    has_some_ = true;
+}
+
+std::shared_ptr<const smtpclient::verdict> doubts::find(const digest& key, time_point now) const {
+    if (!has_some_) return nullptr;
+    const std::lock_guard lock(mutex_);
+    const auto found = all_.find(key);
+    return found == all_.end() || found->second.until <= now ? nullptr : found->second.verdict;
+}
+
+void doubts::clear() {
+    const std::lock_guard lock(mutex_);
+    all_.clear();
+    has_some_ = false;
+}
+
+}  // namespace callforward::milter::verdicts
