@@ -6,10 +6,10 @@
 // many errands one session carries at once follows what it is good for: many where answers come
 // together, one where each answer takes its own time. Who waits behind a slow one is asked
 // elsewhere. A host that could not be reached is left alone for host_penalty, and then tried by one
-// errand. Where the next hop is told of the client (XCLIENT, PROXY protocol) a session has an owner
-// and carries nobody else's errands; a client that waits then gets the place of another's session.
-// Owner: call_forward, shared with the coroutines that open and watch sessions. One event
-// loop thread.
+// errand; so is one address of several. Where the next hop is told of the client (XCLIENT, PROXY
+// protocol) a session has an owner and carries nobody else's errands; a client that waits then gets
+// the place of another's session. Owner: call_forward, shared with the coroutines that open and
+// watch sessions. One event loop thread.
 #pragma once
 
 #include "smtpclient/allowance.h"
@@ -18,6 +18,7 @@
 #include "smtpclient/host_state.h"
 #include "smtpclient/session.h"
 #include "smtpclient/session_limits.h"
+#include "smtpclient/shunned_addresses.h"
 #include "smtpclient/targets.h"
 #include "smtpclient/tls_plan.h"
 
@@ -152,6 +153,7 @@ private:
     double refusals_ = 0;    // smoothed share of the recipients
     double gap_ = 0;         // smoothed seconds that one answer is kept waiting by another
 
+    shunned_addresses shunned_;
     bool ailing_ = false;  // the last opening failed with no session left
     steady_time penalty_ends_;
     std::string ailment_;

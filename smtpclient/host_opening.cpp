@@ -120,6 +120,8 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
     } else if (!closed_) {
         for (const auto& e : found.endpoints)
             note_name(e.address ? e.address->text() : e.socket_path);
+        const auto now = clock::now();
+        shunned_.put_last(found.endpoints, now, now + limits_.host_penalty);
         if (found.endpoints.size() > most_endpoints) found.endpoints.resize(most_endpoints);
         auto plan = plan_tls(how_.by->tls, target_, how_.helo);
         if (may_rise_to_dane(plan.level)) {
@@ -242,6 +244,10 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(
             break;
         }
         const endpoint winner = endpoints[line.which];
+        shunned_.forget(winner);
+        for (const std::size_t i : line.failed) {
+            shunned_.note(endpoints[i], clock::now() + limits_.host_penalty);
+        }
         line.failed.push_back(line.which);
         std::sort(line.failed.rbegin(), line.failed.rend());
         for (const std::size_t i : line.failed) {

@@ -108,3 +108,50 @@ TEST_CASE("hosts differ by the time that their openings may take") {
     CHECK(first.words() == "undetermined timed_out greeting");
     CHECK(second.is_right());
 }
+
+TEST_CASE("an address that could not be reached is left alone for host_penalty, then tried again") {
+    session_limits limits = brief_sessions();
+    limits.idle_session = 0ms;
+    limits.host_penalty = 1s;
+    crowd all(limits);
+    const loop_server second(all.loop, pipelining, 0ms, "127.0.0.3");
+    all.resolver.address("mx.next.test", {"127.0.0.2", "127.0.0.3"});
+    const std::string hop = "[mx.next.test]:" + std::to_string(second.port());
+    all.ask(hop, "known1");
+    all.run();
+    CHECK(second.sessions().size() == 1);
+    // There again, which nobody knows yet.
+    const loop_server first(all.loop, pipelining, 0ms, "127.0.0.2", second.port());
+    all.ask(hop, "known2");
+    all.run();
+    CHECK(second.sessions().size() == 2);
+    CHECK(first.sessions().empty());
+    all.run_for(1s);
+    all.ask(hop, "known3");
+    all.run();
+    all.ask(hop, "known4");
+    all.run();
+    CHECK(first.sessions().size() == 2);
+    CHECK(second.sessions().size() == 2);
+    CHECK(all.wrong() == 0);
+}
+
+TEST_CASE("all addresses of a host are tried, in whatever order, before it is out of reach") {
+    session_limits limits = brief_sessions();
+    limits.idle_session = 0ms;
+    limits.host_penalty = 20s;
+    crowd all(limits);
+    const loop_server second(all.loop, pipelining, 0ms, "127.0.0.3");
+    const std::uint16_t port = second.port();
+    all.resolver.address("mx.next.test", {"127.0.0.2", "127.0.0.3"});
+    const std::string hop = "[mx.next.test]:" + std::to_string(port);
+    all.ask(hop, "known1");
+    all.run();
+    all.settle();
+    const loop_server first(all.loop, pipelining, 0ms, "127.0.0.2", port);
+    all.resolver.address("mx.next.test", {"127.0.0.2", "127.0.0.4"});
+    all.ask(hop, "known2");
+    all.run();
+    CHECK(first.sessions().size() == 1);
+    CHECK(all.wrong() == 0);
+}
