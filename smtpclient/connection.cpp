@@ -175,6 +175,7 @@ dialogue_lines connection::end_of_opening() {
 void connection::close() {
     std::error_code ignored;
     socket_.close(ignored);
+    place_.reset();
 }
 
 void connection::tell(char side, std::string_view lines) const {

@@ -1,6 +1,7 @@
 #include "smtpclient/host.h"
 
 #include "smtpclient/call_forward.h"
+#include "smtpclient/connection_count.h"
 
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
@@ -34,6 +35,11 @@ void smooth(double& average, std::chrono::nanoseconds sample) {
     average = average == 0 ? seconds : average + smoothing * (seconds - average);
 }
 
+std::string name_of_place(const target& t) {
+    if (!t.socket_path.empty()) return t.socket_path;
+    return (t.literal ? t.literal->text() : t.name) + '/' + std::to_string(t.port);
+}
+
 }  // namespace
 
 host::host(asio::any_io_executor executor,
@@ -46,6 +52,7 @@ host::host(asio::any_io_executor executor,
       resolver_(resolver),
       reach_(std::move(r)),
       target_(std::move(t)),
+      place_name_(name_of_place(target_)),
       how_(with_trace(std::move(how))),
       limits_(limits),
       pause_(executor_),
@@ -237,10 +244,13 @@ std::shared_ptr<errand> host::whom_to_open_for(std::size_t alone) const {
     return next == waiting_.end() ? nullptr : *next;
 }
 
-// The next hop counts those that have said goodbye until they are closed.
+// The next hop counts those that have said goodbye until they are closed. It counts those of others
+// who ask it, too; but each of them has one.
 bool host::has_room_for_session() const {
     const std::size_t most = limits_.connections_per_host;
-    return most == 0 || connected_ + opening_ < most;
+    const std::size_t own = connected_ + opening_;
+    if (most == 0 || own == 0) return true;
+    return own < most && place_at_host::taken(place_name_) < most;
 }
 
 // Whose answer has been due since then is not waited for by others.

@@ -122,6 +122,7 @@ private:
     dns::resolver& resolver_;
     std::shared_ptr<const reach> reach_;
     const target target_;
+    const std::string place_name_;  // under which all that is one host to connect to is counted
     // Shared with the traces of connections, which may outlive the host: nothing then.
     const std::shared_ptr<host*> ear_ = std::make_shared<host*>(this);
     const manner how_;

@@ -73,15 +73,19 @@ bool concerns_everybody(const verdict& v) {
 class host::opening_place {
 public:
     opening_place(std::shared_ptr<host> at, std::shared_ptr<errand> whom)
-        : at_(std::move(at)), whom_(std::move(whom)) {
+        : at_(std::move(at)),
+          whom_(std::move(whom)),
+          at_host_(std::make_shared<const place_at_host>(at_->place_name_)) {
         if (whom_) at_->owners_opening_.push_back(whom_->owner);
         ++at_->opening_;
     }
     ~opening_place() { end(); }
     opening_place(const opening_place&) = delete;
     opening_place& operator=(const opening_place&) = delete;
+    [[nodiscard]] std::shared_ptr<const place_at_host> at_host() const { return at_host_; }
     void end() {
         if (std::exchange(over_, true)) return;
+        at_host_.reset();  // the session has it, if there is one
         --at_->opening_;
         if (whom_) std::erase(at_->owners_opening_, whom_->owner);
     }
@@ -89,6 +93,7 @@ public:
 private:
     std::shared_ptr<host> at_;
     std::shared_ptr<errand> whom_;
+    std::shared_ptr<const place_at_host> at_host_;
     bool over_ = false;
 };
 
@@ -129,7 +134,8 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
                 resolver_, std::move(plan), target_, found.secure, found.canonical, how_.trace);
         }
         plan = by_sts(std::move(plan), how_.by->tls, target_);
-        auto connection = std::make_shared<const connection_place>(limits_.connections);
+        auto connection =
+            std::make_shared<const connection_place>(limits_.connections, place->at_host());
         if (!connection->is_granted()) {
             failure = overloaded(target_.text(), "too many connections to next hops");
         } else if (plan.fault.empty()) {
@@ -183,12 +189,10 @@ void host::be_content() {
 // look of watch() asks again.
 asio::awaitable<bool> host::obtain_leave() {
     if (!allowance_ || !target_.socket_path.empty()) co_return true;
-    const std::string name = (target_.literal ? target_.literal->text() : target_.name) + '/' +
-                             std::to_string(target_.port);
     asio::steady_timer timer(executor_);
     const waiting_for_leave counted(without_leave_);
     for (;;) {
-        auto leave = co_await allowance_->take(name);
+        auto leave = co_await allowance_->take(place_name_);
         if (leave) {
             leaves_.push_back(std::move(leave));
             co_return true;

@@ -109,6 +109,22 @@ TEST_CASE("hosts differ by the time that their openings may take") {
     CHECK(second.is_right());
 }
 
+TEST_CASE("connections_per_host is for all who ask a host, whatever their policies") {
+    session_limits limits = kept_unrefused();
+    limits.connections_per_host = 4;
+    crowd all(limits);
+    const loop_server server(all.loop, one_by_one, 10ms);
+    for (std::size_t i = 0; i < 240; ++i) {
+        question q = question_for(server.hop(), "known" + std::to_string(i));
+        change(q, [&](transport& by) { by.connect_timeout += std::chrono::seconds(i % 3); });
+        all.ask(std::move(q));
+    }
+    all.run();
+    CHECK(all.wrong() == 0);
+    // One for each of the others, at the most.
+    CHECK(server.most_open() <= 6);
+}
+
 TEST_CASE("an address that could not be reached is left alone for host_penalty, then tried again") {
     session_limits limits = brief_sessions();
     limits.idle_session = 0ms;
