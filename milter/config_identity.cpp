@@ -80,12 +80,20 @@ void check_identity(const config_node& table,
     const auto* const name = table.find("auth_username");
     const auto* const file = table.find("auth_password_file");
     if (name == nullptr && file == nullptr) return;
+    if (!by.login.wanted() || !by.login.password_file.empty()) return;
     // What is wrong with the file has been said.
-    const bool named = file != nullptr && !file->value.text.empty();
-    if (by.login.wanted() && by.login.password_file.empty() && !named) {
+    const bool taken_away =
+        file != nullptr && file->value.is == config_node::type::text && file->value.text.empty();
+    if (file != nullptr && !taken_away) return;
+    if (name != nullptr) {
         const setting from(name->value, "auth_username", section.shown, in);
         from.fail("needs auth_password_file, the file with the password");
+        return;
     }
+    const setting from(file->value, "auth_password_file", section.shown, in);
+    from.fail(
+        "takes the password away from auth_username in [policy]: to log in nowhere, set "
+        "auth_username = \"\"");
 }
 
 }  // namespace callforward::milter

@@ -385,6 +385,28 @@ TEST_CASE("a domain may have another name and password, or none") {
     CHECK(s.default_policy.fingerprint != s.domain_policies.at("b.example").fingerprint);
 }
 
+TEST_CASE("a domain that takes the password away and leaves the name is told so") {
+    const tests::scratch_folder folder;
+    const std::string file = folder.write("secret", "x");
+    std::filesystem::permissions(file, std::filesystem::perms::owner_read);
+    const std::string policy =
+        "[policy]\nauth_username = \"a\"\nauth_password_file = \"" + file + "\"\n";
+    CHECK(error_of(policy + "[domain.\"b.example\"]\nauth_password_file = \"\"") ==
+          "callforward.toml:5:22: \"auth_password_file\" in [domain.\"b.example\"] takes the "
+          "password away from auth_username in [policy]: to log in nowhere, set auth_username = "
+          "\"\"");
+    CHECK(error_of(policy +
+                   "[domain.\"b.example\"]\nauth_password_file = \"\"\nauth_username = \"\"") ==
+          "no error");
+    // Neither does it bring the reader down where [policy] itself is wrong.
+    CHECK(error_of("[policy]\nauth_username = \"a\"\n"
+                   "[domain.\"b.example\"]\nauth_password_file = \"\"")
+              .find("callforward.toml:4:22: ") != std::string::npos);
+    CHECK(error_of("[policy]\nauth_username = \"a\"\n"
+                   "[domain.\"b.example\"]\nauth_password_file = 5")
+              .find("callforward.toml:4:22: ") != std::string::npos);
+}
+
 TEST_CASE("a configuration file may be missing only when that is allowed") {
     const tests::scratch_folder folder;
     const std::string none = folder.path() + "/none.toml";
