@@ -1,6 +1,7 @@
 #include "milter/listening_socket.h"
 
 #include "milter/config.h"
+#include "milter/descriptor.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -15,7 +16,6 @@
 #include <memory>
 #include <stdexcept>
 #include <system_error>
-#include <utility>
 
 namespace callforward::milter {
 
@@ -28,21 +28,6 @@ std::string reason_of(int error) {
 [[noreturn]] void cannot_listen(const std::string& socket, const std::string& why) {
     throw std::runtime_error("cannot listen on " + socket + ": " + why);
 }
-
-class descriptor {
-public:
-    explicit descriptor(int number) : number_(number) {}
-    ~descriptor() {
-        if (number_ >= 0) ::close(number_);
-    }
-    descriptor(const descriptor&) = delete;
-    descriptor& operator=(const descriptor&) = delete;
-    [[nodiscard]] int get() const { return number_; }
-    [[nodiscard]] int release() { return std::exchange(number_, -1); }
-
-private:
-    int number_;
-};
 
 // Binds for a moment, for the sake of the error message.
 void try_path(const std::string& socket, const sockaddr_un& address) {
@@ -190,9 +175,17 @@ std::optional<gid_t> group_named(const std::string& name) {
     return entry->gr_gid;
 }
 
+int give_socket(const std::string& path, uid_t user, gid_t group) {
+    const descriptor socket(open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat there {};
+    if (socket.get() < 0 || fstat(socket.get(), &there) != 0) return errno;
+    if (!S_ISSOCK(there.st_mode)) return ENOTSOCK;
+    return fchownat(socket.get(), "", user, group, AT_EMPTY_PATH) == 0 ? 0 : errno;
+}
+
 void give_to_group(const std::string& path, gid_t group) {
-    if (chown(path.c_str(), static_cast<uid_t>(-1), group) == 0) return;
-    const int error = errno;
+    const int error = give_socket(path, static_cast<uid_t>(-1), group);
+    if (error == 0) return;
     unlink(path.c_str());  // nobody shall find a socket that he may not use
     throw std::runtime_error("cannot give " + path +
                              " to the group of [milter] socket_group: " + reason_of(error));

@@ -23,6 +23,9 @@ void make_room_for(const std::string& socket);
 [[nodiscard]] int connect_to(const std::string& socket);
 // Nothing when name is "".
 [[nodiscard]] std::optional<gid_t> group_named(const std::string& name);
+// 0, or why not. Whoever owns the folder may have put something else in the socket's place: only a
+// socket is given away, never what a link points to.
+[[nodiscard]] int give_socket(const std::string& path, uid_t user, gid_t group);
 void give_to_group(const std::string& path, gid_t group);
 
 }  // namespace callforward::milter

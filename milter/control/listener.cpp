@@ -94,7 +94,8 @@ listener listener::at_path(const std::string& path, const std::optional<account>
         bind(made.descriptor_, reinterpret_cast<const sockaddr*>(&address), sizeof address);
     umask(before);
     if (bound != 0) cannot_listen(path);
-    if (owner && chown(path.c_str(), owner->user, owner->group) != 0) cannot_listen(path);
+    if (owner) errno = give_socket(path, owner->user, owner->group);
+    if (owner && errno != 0) cannot_listen(path);
     if (::listen(made.descriptor_, backlog) != 0) cannot_listen(path);
     return made;
 }

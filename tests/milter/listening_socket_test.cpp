@@ -10,8 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 #include <vector>
 
 using namespace callforward::milter;
@@ -148,4 +150,26 @@ TEST_CASE("a socket is given to a group") {
     REQUIRE(::stat(folder.file("s").c_str(), &found) == 0);
     CHECK(found.st_gid == 1);
     CHECK_THROWS(give_to_group(folder.file("none"), 1));
+}
+
+TEST_CASE("what somebody has put in the socket's place is not given away") {
+    const temporary_folder folder;
+    std::ofstream(folder.file("secret")) << "root's";
+    const auto changed = [&] {
+        struct stat found {};
+        REQUIRE(::stat(folder.file("secret").c_str(), &found) == 0);
+        return std::pair(found.st_ctim.tv_sec, found.st_ctim.tv_nsec);
+    };
+    const auto before = changed();
+    std::filesystem::create_symlink(folder.file("secret"), folder.file("link"));
+    CHECK_THROWS_WITH(give_to_group(folder.file("link"), ::getegid()),
+                      doctest::Contains("socket_group: "));
+    CHECK_FALSE(std::filesystem::exists(std::filesystem::symlink_status(folder.file("link"))));
+    CHECK(give_socket(folder.file("secret"), ::geteuid(), ::getegid()) == ENOTSOCK);
+    const auto socket = listen_on("unix:" + folder.file("s"));
+    std::filesystem::create_symlink(folder.file("s"), folder.file("other"));
+    CHECK(give_socket(folder.file("other"), ::geteuid(), ::getegid()) == ENOTSOCK);
+    CHECK(give_socket(folder.file("s"), ::geteuid(), ::getegid()) == 0);
+    CHECK(give_socket(folder.file("none"), ::geteuid(), ::getegid()) == ENOENT);
+    CHECK(changed() == before);
 }
