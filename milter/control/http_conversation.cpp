@@ -12,7 +12,25 @@ namespace callforward::milter::control {
 namespace {
 
 constexpr int method_not_allowed = 405;
+constexpr int length_required = 411;
+constexpr int unsupported_media_type = 415;
 constexpr int internal_error = 500;
+
+http_response refused(int status, const std::string& why) {
+    return {.status = status, .body = R"({"error":")" + why + R"("})", .type = "application/json"};
+}
+
+// The library bounds a body by its Content-Length only: without one, in chunks, or unpacked it
+// would be read into memory without an end. Nothing: it may be read.
+std::optional<http_response> objection_to_body(const httplib::Request& in) {
+    if (in.has_header("Transfer-Encoding") || !in.has_header("Content-Length")) {
+        return refused(length_required, "say the length of the body, in Content-Length");
+    }
+    if (in.has_header("Content-Encoding")) {
+        return refused(unsupported_media_type, "send the body as it is, without Content-Encoding");
+    }
+    return std::nullopt;
+}
 
 peer peer_of(const httplib::Request& from) {
     peer p;
@@ -51,8 +69,13 @@ public:
                 answer(in, "GET", out);
                 return HandlerResponse::Handled;
             }
-            if (in.method == "POST" && limits.body > 0) return HandlerResponse::Unhandled;
-            out.status = method_not_allowed;
+            if (in.method != "POST" || limits.body == 0) {
+                out.status = method_not_allowed;
+                return HandlerResponse::Handled;
+            }
+            const auto objection = objection_to_body(in);
+            if (!objection) return HandlerResponse::Unhandled;
+            fill(out, *objection);
             return HandlerResponse::Handled;
         });
         Post("/v1/[a-z]{1,20}", [this](const auto& in, auto& out) { answer(in, "POST", out); });
@@ -71,7 +94,10 @@ private:
         for (const auto& [name, value] : in.params) request.parameters.emplace(name, value);
         request.body = in.body;
         request.from = peer_of(in);
-        const http_response response = respond_(request);
+        fill(out, respond_(request));
+    }
+
+    static void fill(httplib::Response& out, const http_response& response) {
         out.status = response.status;
         out.set_content(response.body, response.type);
         out.set_header("Cache-Control", "no-store");
