@@ -35,13 +35,32 @@ colour colour_of_class(std::string_view name) {
     return name == "skipped" ? colour::faint : colour::warning;
 }
 
+std::string written(const char* format, double value) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), format, value);
+    return text.data();
+}
+
+// From 10 on in whole numbers: %g would go over to exponents before 100.
+const char* two_digits(double value) {
+    constexpr double large = 9.95;
+    return value >= large ? "%.0f" : "%.2g";
+}
+
 std::string in_milliseconds(const json& value) {
     if (!value.is_number()) return "-";
     const double ms = value.get<double>();
-    std::array<char, 32> text{};
-    constexpr double large = 100;
-    std::snprintf(text.data(), text.size(), ms >= large ? "%.0f" : "%.2g", ms);
-    return text.data();
+    return written(two_digits(ms), ms);
+}
+
+// 100 is all of them, and nothing less.
+std::string in_percent(double part) {
+    constexpr double hundred = 100;
+    constexpr double nearly_all = 99.0;
+    constexpr double most = 99.9;
+    const double percent = part * hundred;
+    if (percent > nearly_all && percent < hundred) return written("%.1f", std::min(percent, most));
+    return written(two_digits(percent), percent);
 }
 
 std::string row(std::string_view name, const json& status, auto value) {
@@ -66,8 +85,7 @@ std::string verdict_rows(const json& status, bool colours) {
                       row("all", status, [](const json& span) { return span.at("total").dump(); }),
                       colours);
     text += row("from the cache", status, [](const json& span) {
-        constexpr double percent = 100;
-        return in_milliseconds(span.at("hit_ratio").get<double>() * percent) + " %";
+        return in_percent(span.at("hit_ratio").get<double>()) + " %";
     });
     for (const auto& [name, key] :
          {std::pair{"answers, ms", "answer_ms"}, std::pair{"probes, ms", "probe_ms"}}) {

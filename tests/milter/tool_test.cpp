@@ -97,6 +97,32 @@ TEST_CASE("Status says what an administrator has to know, and has no colours unl
     for (const auto& line : lines_of(text)) CHECK(columns(line) <= 80);
 }
 
+TEST_CASE("Parts and times are written out, and not all is never said of a part") {
+    const auto shown = [](double ratio, double ms) {
+        json s = status();
+        s["last_minute"]["hit_ratio"] = ratio;
+        s["last_minute"]["answer_ms"]["p50"] = ms;
+        return status_text(s, false);
+    };
+    const auto mentions = [&](double ratio, const std::string& part) {
+        return shown(ratio, 1).find("  " + part + " %") != std::string::npos;
+    };
+    CHECK(mentions(0, "0"));
+    CHECK(mentions(0.0004, "0.04"));
+    CHECK(mentions(0.0512, "5.1"));
+    CHECK(mentions(0.0999, "10"));
+    CHECK(mentions(0.5, "50"));
+    CHECK(mentions(0.99, "99"));
+    CHECK(mentions(0.995, "99.5"));
+    CHECK(mentions(0.9999, "99.9"));
+    CHECK(mentions(1, "100"));
+    for (const double ms : {0.21, 9.97, 42.0, 99.6, 99.99, 100.0, 12345.0}) {
+        CAPTURE(ms);
+        CHECK(shown(0.9999, ms).find("e+") == std::string::npos);
+    }
+    CHECK(shown(0, 99.6).find(" 100 / 120") != std::string::npos);
+}
+
 TEST_CASE("Next hops fit into the terminal's width, whatever they say") {
     const std::string long_error(500, 'x');
     const json hosts{{"complete", true},
