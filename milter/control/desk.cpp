@@ -62,6 +62,7 @@ void desk::remove_socket() const {
 }
 
 void desk::save_report() {
+    const std::lock_guard lock(report_mutex_);
     monitor_report& monitored = with_.asking.seen().monitored;
     if (report_.empty() || !monitored.is_changed()) return;
     const std::string wrong = monitored.save(report_);

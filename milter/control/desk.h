@@ -45,7 +45,7 @@ public:
 
     // The daemon ends: nobody shall find a socket where nobody answers.
     void remove_socket() const;
-    // What monitor mode has seen, to disk; before the process ends, too.
+    // What monitor mode has seen, to disk; before the process ends, too. Thread: any.
     void save_report();
 
 private:
@@ -55,7 +55,8 @@ private:
     history past_;
     control_api api_;
     public_pages pages_;
-    std::string report_;  // file; "": none
+    std::string report_;       // file; "": none
+    std::mutex report_mutex_;  // one writes the file at a time: each minute, and at the end
     bool report_failed_ = false;
     std::unique_ptr<http_server> control_;
     std::unique_ptr<http_server> metrics_;
