@@ -9,6 +9,7 @@ run_state::run_state(std::string program_version,
                      std::shared_ptr<const settings> s) {
     view_.version = std::move(program_version);
     view_.file = std::move(file);
+    view_.store = s->cache.store;
     view_.current = std::move(s);
     view_.started = wall_clock::now();
     view_.loaded = view_.started;

@@ -24,6 +24,7 @@ public:
         std::string version;
         std::string file;
         std::shared_ptr<const settings> current;
+        std::string store;  // of the start: a reload does not change it
         wall_clock::time_point started;
         wall_clock::time_point loaded;
         std::string error;  // of the last reload, when it failed

@@ -56,7 +56,7 @@ json cache_state(const watched& w) {
     std::string complaint = known.below().complaint();
     if (const fleet::edge* const shared = w.asking.shared()) complaint = shared->complaint();
     json j;
-    j["store"] = w.run.now().current->cache.store;
+    j["store"] = w.run.now().store;
     j["store_error"] = complaint.empty() ? json(nullptr) : json(complaint);
     j["stored"] = known.below().records();
     j["memory"] = to_json(known.size());
