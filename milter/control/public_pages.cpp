@@ -12,9 +12,12 @@ namespace callforward::milter::control {
 namespace {
 
 constexpr std::chrono::milliseconds patience_with_hosts{1000};
+// Less than what asks gives an answer: Prometheus and most load balancers wait for seconds.
+constexpr std::chrono::milliseconds patience_with_loops{1000};
 constexpr std::size_t most_hosts = 200;
 constexpr std::size_t most_decisions = 50;
 constexpr int not_found = 404;
+constexpr int unavailable = 503;
 
 http_response plain(int status, const std::string& text) {
     return {.status = status, .body = text + '\n', .type = "text/plain; charset=utf-8"};
@@ -48,7 +51,10 @@ json minutes_of(const history& past) {
 }  // namespace
 
 http_response public_pages::answer(const http_request& r) const {
-    if (r.path == "/healthz") return plain(200, "ok");
+    if (r.path == "/healthz") {
+        if (watched_.asking.is_alive(patience_with_loops)) return plain(200, "ok");
+        return plain(unavailable, "an event loop does not answer");
+    }
     if (r.path == "/metrics") {
         return {.status = 200,
                 .body = metrics_text(watched_),
