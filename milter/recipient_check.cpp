@@ -149,6 +149,7 @@ void recipient_check::name_parties(const settings& s, const envelope& e, inquiry
 bool recipient_check::is_to_be_asked(const snapshot& now, const envelope& e, inquiry& i) {
     const settings& s = *now.all;
     name_parties(s, e, i);
+    i.by = &policy_for(s, i.asked.recipient);
     // Postfix' non_smtpd_milters give an address and no mailer: nobody could be told there,
     // whatever the route. An MTA that gives neither knows no such macros; then a route of our own
     // is still good.
@@ -159,7 +160,6 @@ bool recipient_check::is_to_be_asked(const snapshot& now, const envelope& e, inq
         i.skip(reason::local, i.told.why);
     }
     if (i.known) return false;
-    i.by = &policy_for(s, i.asked.recipient);
     const scope_decision in = now.who.decide(e, i.asked.recipient);
     if (i.tells) i.rule = in.rule();
     if (in.skip) {

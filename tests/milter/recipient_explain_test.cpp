@@ -41,6 +41,7 @@ public:
                                    problem);
         return check_.explain(e.value(), dry, 20s);
     }
+    story explain(const envelope& e) { return check_.explain(e, false, 20s); }
     decision rcpt(const std::string& rcpt) {
         std::string problem;
         const auto e = envelope_of({.rcpt = rcpt, .mta_route = "smtp:" + hop.route()}, problem);
@@ -103,6 +104,20 @@ TEST_CASE("Dry connects to nobody") {
     CHECK_FALSE(s.verdict);
     CHECK(s.dialogue.find("RCPT") == std::string::npos);
     CHECK(d.hop.events().empty());
+}
+
+TEST_CASE("What is delivered here is told with the mode of its domain") {
+    explained d("[domain.\"watched.test\"]\nmode = \"monitor\"\n");
+    std::string problem;
+    const auto mode_of = [&](const std::string& rcpt) {
+        const auto e = envelope_of({.rcpt = rcpt, .mta_route = "local:"}, problem);
+        const story s = d.explain(e.value());
+        CHECK(s.verdict->finding.reason == smtpclient::reason::local);
+        CHECK(s.is_enforced == (s.by.mode == policy_mode::enforce));
+        return s.by.mode;
+    };
+    CHECK(mode_of("u@a.test") == policy_mode::enforce);
+    CHECK(mode_of("u@watched.test") == policy_mode::monitor);
 }
 
 TEST_CASE("An exemption is told with its rule, and nobody is asked") {
