@@ -102,6 +102,20 @@ bool speaks_of_recipient(const classify_rule& rule) {
     return usual == verdict_class::deliverable || usual == verdict_class::undeliverable;
 }
 
+// What the rule's code says already; nothing when it may be. As classify.cpp would have it: what
+// never could come true is no rule.
+std::optional<std::string> objection_to_code(const classify_rule& rule) {
+    const verdict_class usual = usual_class(rule.as);
+    const bool refuses =
+        usual == verdict_class::undeliverable || usual == verdict_class::sender_refused;
+    if (!rule.code || !refuses) return std::nullopt;
+    const int least = rule.as == smtpclient::reason::mailbox_full ? 400 : 500;
+    if (*rule.code >= least) return std::nullopt;
+    return "only for a code from " + std::to_string(least) + " to 599, not for " +
+           std::to_string(*rule.code) + ": a reply that " +
+           (*rule.code < 400 ? "accepts" : "puts off") + " never becomes a refusal";
+}
+
 }  // namespace
 
 std::vector<classify_rule> read_classify(const config_node& rules, reading& in) {
@@ -130,6 +144,10 @@ std::vector<classify_rule> read_classify(const config_node& rules, reading& in) 
                          "\"as\" in [[classify]] can be " + quoted(to_string(rule.as)) +
                              " only for stage \"mail\" or later: nobody has named a sender "
                              "before");
+        } else if (const auto objection = objection_to_code(rule)) {
+            in.found.add(
+                as->value.where,
+                "\"as\" in [[classify]] can be " + quoted(to_string(rule.as)) + ' ' + *objection);
         }
         all.push_back(std::move(rule));
     }

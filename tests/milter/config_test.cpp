@@ -237,6 +237,13 @@ TEST_CASE("a rule that can not be meant is refused") {
              row{"stage = \"greeting\"\nas = \"sender_refused\"",
                  "can be \"sender_refused\" only for stage \"mail\" or later: nobody has named a "
                  "sender before"},
+             row{"code = 450\nas = \"unknown_user\"",
+                 "\"as\" in [[classify]] can be \"unknown_user\" only for a code from 500 to 599, "
+                 "not for 450: a reply that puts off never becomes a refusal"},
+             row{"code = 452\nas = \"moved\"", "can be \"moved\" only for a code from 500"},
+             row{"code = 250\nas = \"mailbox_full\"",
+                 "only for a code from 400 to 599, not for 250"},
+             row{"code = 450\nas = \"sender_refused\"", "only for a code from 500 to 599"},
              row{"stage = \"connect\"\nas = \"policy\"", "can not be \"connect\""},
              row{"stage = \"rctp\"\nas = \"policy\"", "did you mean \"rcpt\"?"},
              row{"code = 600\nas = \"policy\"", "must be from 200 to 599, not 600"},
@@ -249,6 +256,9 @@ TEST_CASE("a rule that can not be meant is refused") {
     }
     CHECK(error_of("[[classify]]\nstage = \"data\"\nas = \"disabled\"") == "no error");
     CHECK(error_of("[[classify]]\nas = \"disabled\"") == "no error");
+    CHECK(error_of("[[classify]]\ncode = 452\nas = \"mailbox_full\"") == "no error");
+    CHECK(error_of("[[classify]]\ncode = 450\nas = \"greylisted\"") == "no error");
+    CHECK(error_of("[[classify]]\ncode = 550\nas = \"greylisted\"") == "no error");
     CHECK(error_of("classify = 5") ==
           "callforward.toml:1:12: classify is an array of tables: write [[classify]]");
 }
