@@ -8,6 +8,7 @@
 #include "milter/heartbeat.h"
 #include "milter/log.h"
 #include "milter/recipient_check.h"
+#include "milter/root_folder.h"
 #include "milter/sandbox.h"
 #include "milter/scheduling.h"
 #include "milter/signals.h"
@@ -199,6 +200,18 @@ std::optional<std::string> reload(const arguments& a,
     return failure;
 }
 
+// What only root can make. Where it can not be, that is told by whoever does without.
+void make_folders(const settings& s, const account& whom) {
+    constexpr std::string_view lmdb = "lmdb:";
+    if (s.cache.store.starts_with(lmdb)) {
+        make_folder_for(s.cache.store.substr(lmdb.size()), whom.user, whom.group);
+    }
+    const std::string& socket = s.control.socket;
+    if (!socket.empty()) {
+        make_folder_for(socket.substr(0, socket.rfind('/') + 1), whom.user, whom.group);
+    }
+}
+
 // The milter serves without it: who cannot be watched can still answer.
 std::optional<control::listener> open_control(const std::string& path,
                                               const std::optional<account>& whom) {
@@ -268,6 +281,7 @@ int serve(const arguments& a) {
     door entrance(
         [&check](const envelope& e, const keep_waiting& wait) { return check->check(e, wait); });
     entrance.ask_for(words_wanted(*now));
+    if (whom) make_folders(*now, *whom);
     entrance.open(now->milter);
     control::desk::doors doors;
     doors.control = open_control(now->control.socket, whom);

@@ -2,8 +2,11 @@
 a listening socket handed over as descriptor 3."""
 
 import os
+import pwd
+import re
 import signal
 import socket
+import stat
 import struct
 import time
 import unittest
@@ -209,6 +212,28 @@ class UnderAServiceManager(unittest.TestCase):
         manager = self.service(hand_over=self.listening())
         manager.wait_for("READY=1")
         wait_until(lambda: "handed over a socket that is not used" in manager.said(), "the warning")
+
+    def test_the_user_gets_the_folders_that_only_root_can_make(self):
+        manager = ServiceManager(self.box)
+        store, control = self.box.path("var/lib/cf"), self.box.path("run/cf/control.sock")
+        with open(manager.config, encoding="utf-8") as file:
+            text = file.read().replace("[milter]\n", '[milter]\nuser = "nobody"\n')
+        text = re.sub(r'(?m)^socket_group.*\n', "", text)
+        text = re.sub(r'(?m)^store = .*', f'store = "lmdb:{store}"', text)
+        text = re.sub(r'(?m)^(\[control\]\nsocket = ).*', rf'\1"{control}"', text)
+        with open(manager.config, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(self.box.path("service.notify"), 0o777)
+        manager.start()
+        manager.wait_for("READY=1")
+        nobody = pwd.getpwnam("nobody")
+        for folder in (store, os.path.dirname(control)):
+            found = os.stat(folder)
+            self.assertEqual((found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)),
+                             (nobody.pw_uid, nobody.pw_gid, 0o750), folder)
+        self.assertTrue(os.path.exists(os.path.join(store, "data.mdb")), manager.said())
+        self.assertTrue(stat.S_ISSOCK(os.stat(control).st_mode))
+        self.assertNotIn("cannot be used", manager.said())
 
     def test_dropping_root_leaves_socket_activation_and_watchdog_intact(self):
         listener = self.listening()
