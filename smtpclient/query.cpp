@@ -59,6 +59,11 @@ verdict impossible(std::string why) {
 }
 
 question to_question(const query_options& options, mailbox recipient) {
+    // No MTA speaks LMTP to hosts found by MX, and to ask them by SMTP is not what was said.
+    if (options.lmtp && options.host.empty()) {
+        throw std::invalid_argument(
+            "lmtp: needs a host: the mail exchangers of a domain speak SMTP");
+    }
     question q;
     q.recipient = std::move(recipient);
     const auto sender = parse_reverse_path(options.mailfrom);

@@ -184,6 +184,7 @@ class Query(unittest.TestCase):
                           ("query", "--rcptto", KNOWN, "--port", "70000"),
                           ("query", "--rcptto", KNOWN, "--timeout", "soon"),
                           ("query", "--rcptto", KNOWN, "--tls", "maybe"),
+                          ("query", "--rcptto", KNOWN, "--lmtp"),
                           ("query", "--rcptto", KNOWN, "--tls", "fingerprint"),
                           ("query", "--rcptto", KNOWN, "--tls-match", "hostnam"),
                           ("query", "--rcptto", KNOWN, "--tls-fingerprint", "ab"),

@@ -149,6 +149,10 @@ TEST_CASE("what can not be asked is an invalid argument that names it") {
                   o.lmtp = true;
               }) == "lmtp");
     }
+    CHECK(complaint([](auto& o) {
+              o.host = "";  // mail exchangers speak SMTP
+              o.lmtp = true;
+          }) == "lmtp");
     CHECK(complaint([](auto& o) { o.helo = "a\r\nMAIL"; }) == "helo");
     CHECK(complaint([](auto& o) { o.helo = "[300.1.1.1]"; }) == "helo");
     CHECK(complaint([](auto& o) { o.helo = "["; }) == "helo");
