@@ -9,6 +9,7 @@
 
 #if LUA_VERSION_NUM < 502
 #define lua_rawlen lua_objlen
+#define lua_pushglobaltable(l) lua_pushvalue(l, LUA_GLOBALSINDEX)
 #endif
 
 namespace callforward::lua {
@@ -199,6 +200,46 @@ void set_function(lua_State* l, const char* name, lua_CFunction f) {
     lua_setfield(l, -2, name);
 }
 
+// Replaces the table on top by the one that it has under this name, an empty new one where it has
+// none. False, and the stack as it was, where it has something else.
+bool enter_table(lua_State* l, const char* name) {
+    lua_pushstring(l, name);
+    lua_rawget(l, -2);
+    if (lua_isnil(l, -1)) {
+        lua_pop(l, 1);
+        lua_createtable(l, 0, 1);
+        lua_pushstring(l, name);
+        lua_pushvalue(l, -2);
+        lua_rawset(l, -4);
+    }
+    if (!lua_istable(l, -1)) {
+        lua_pop(l, 1);
+        return false;
+    }
+    lua_remove(l, -2);
+    return true;
+}
+
+// A script for Momentum's module calls it by the global name, and needs no other change than its
+// require line. Momentum's own module, or ours under that name, stays. Past metatables: some make
+// globals that are not declared an error.
+void name_as_momentum_does(lua_State* l) {
+    const int top = lua_gettop(l);
+    lua_pushglobaltable(l);
+    if (enter_table(l, "msys") && enter_table(l, "beta")) {
+        lua_pushliteral(l, "rcptto_proxy");
+        lua_rawget(l, -2);
+        if (lua_isnil(l, -1)) {
+            lua_pop(l, 1);
+            lua_pushliteral(l, "rcptto_proxy");
+            lua_createtable(l, 0, 1);
+            set_function(l, "query", query);
+            lua_rawset(l, -3);
+        }
+    }
+    lua_settop(l, top);
+}
+
 void make_types(lua_State* l) {
     luaL_newmetatable(l, answers_type);
     set_function(l, "__gc", collect_answers);
@@ -223,6 +264,7 @@ void make_types(lua_State* l) {
 extern "C" CALLFORWARD_API int luaopen_callforward(lua_State* l) {
     using namespace callforward::lua;
     make_types(l);
+    name_as_momentum_does(l);
     lua_createtable(l, 0, 4);
     set_function(l, "query", query);
     set_function(l, "query_many", query_many);

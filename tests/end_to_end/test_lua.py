@@ -95,6 +95,26 @@ class Module(unittest.TestCase):
                 self.assertEqual(res, "false")
                 self.assertRegex(err, r"^unknown_user: 550 5\.1\.1 .*no such mailbox here")
 
+    def test_momentums_global_name_is_there_after_the_changed_require_line(self):
+        call = f"msys.beta.rcptto_proxy.query({{rcptto='known@hop.test', {self.place()}}})"
+        strict = "setmetatable(_G, {__index = function(_, n) error('undeclared ' .. n) end, " \
+                 "__newindex = function(_, n) error('undeclared ' .. n) end}) "
+        for lua in lua_versions():
+            with self.subTest(lua[0]):
+                script = f"require('callforward'); local res, err = {call} print(res, err)"
+                self.assertEqual(self.lua(script, lua=lua), ["true\tnil"])
+                self.assertEqual(self.lua(strict + script, lua=lua), ["true\tnil"])
+                self.assertEqual(self.lua(
+                    "msys = {core = 1, beta = {rcptto_proxy = 'theirs'}} require('callforward') "
+                    "print(msys.core, msys.beta.rcptto_proxy)", lua=lua), ["1\ttheirs"])
+                self.assertEqual(self.lua(
+                    "msys = {core = 1} require('callforward') "
+                    "print(msys.core, type(msys.beta.rcptto_proxy.query))", lua=lua),
+                    ["1\tfunction"])
+                self.assertEqual(self.lua(
+                    "msys = 5 local c = require('callforward') print(msys, type(c.query))",
+                    lua=lua), ["5\tfunction"])
+
     def test_detail_has_the_fields_of_the_tool(self):
         call = (f"callforward.query{{mailfrom='foo@foo.test', rcptto='nobody@hop.test', "
                 f"{self.place()}}}")
