@@ -45,8 +45,15 @@ std::string group_of(const std::string& path) {
     return found == nullptr ? "" : found->gr_name;
 }
 
-[[noreturn]] void unreachable(const std::string& path) {
+[[noreturn]] void unreachable(const control_place& at) {
+    const std::string& path = at.path;
     const std::string why = why_unreachable(path);
+    if (!at.mistake.empty()) {
+        throw tool_error(EX_CONFIG,
+                         at.mistake + "\nSo the daemon's socket is not known, and at " + path +
+                             " nobody answers: " + why +
+                             ". What runs goes on with what it has read before.");
+    }
     const bool forbidden = why == std::generic_category().message(EACCES);
     const std::string name = forbidden ? group_of(path) : "";
     const std::string advice =
@@ -66,13 +73,13 @@ int exit_code_for(int status) {
 }
 
 template <class Request>
-json ask(const std::string& socket, Request request) {
-    httplib::ClientImpl client(socket, 80);
+json ask(const control_place& at, Request request) {
+    httplib::ClientImpl client(at.path, 80);
     client.set_address_family(AF_UNIX);
     client.set_default_headers({{"Host", "localhost"}});
     client.set_read_timeout(patience_seconds);
     const httplib::Result result = request(client);
-    if (!result) unreachable(socket);
+    if (!result) unreachable(at);
     json body = json::parse(result->body, nullptr, false);
     if (body.is_discarded()) {
         throw tool_error(EX_PROTOCOL,
@@ -89,16 +96,16 @@ json ask(const std::string& socket, Request request) {
 
 }  // namespace
 
-std::string control_socket(const daemon_options& o) {
-    if (!o.socket.empty()) return o.socket;
+control_place control_socket(const daemon_options& o) {
+    if (!o.socket.empty()) return {o.socket, {}};
     const bool named = !o.config.empty();
     const std::string file = named ? o.config : default_file;
     try {
         const auto s = milter::load_settings(file, {}, !named);
-        if (!s.control.socket.empty()) return s.control.socket;
+        if (!s.control.socket.empty()) return {s.control.socket, {}};
     } catch (const milter::config_error& e) {
-        // The daemon may run with what was there before.
-        if (!named) return milter::control_settings{}.socket;
+        // The daemon may run with what was there before, and may have said there where it listens.
+        if (!named) return {milter::control_settings{}.socket, e.what()};
         throw tool_error(EX_CONFIG, e.what());
     }
     throw tool_error(EX_UNAVAILABLE,
@@ -108,14 +115,14 @@ std::string control_socket(const daemon_options& o) {
 json daemon_client::get(const std::string& path, const parameters& with) const {
     httplib::Params query;
     for (const auto& [name, value] : with) query.emplace(name, value);
-    return ask(socket_, [&](httplib::ClientImpl& client) {
+    return ask(place_, [&](httplib::ClientImpl& client) {
         return client.Get(path.c_str(), query, httplib::Headers{});
     });
 }
 
 json daemon_client::post(const std::string& path, const json& body) const {
     const std::string text = body.dump(-1, ' ', false, json::error_handler_t::replace);
-    return ask(socket_, [&](httplib::ClientImpl& client) {
+    return ask(place_, [&](httplib::ClientImpl& client) {
         return client.Post(path.c_str(), text, "application/json");
     });
 }

@@ -31,20 +31,24 @@ struct daemon_options {
     bool json = false;
 };
 
+struct control_place {
+    std::string path;
+    std::string mistake;  // in the configuration, so that the path is only the usual one
+};
 // --socket, or what [control] socket of the configuration says. Throws tool_error.
-[[nodiscard]] std::string control_socket(const daemon_options& o);
+[[nodiscard]] control_place control_socket(const daemon_options& o);
 
 class daemon_client {
 public:
-    explicit daemon_client(const daemon_options& o) : socket_(control_socket(o)) {}
+    explicit daemon_client(const daemon_options& o) : place_(control_socket(o)) {}
 
     using parameters = std::map<std::string, std::string>;
     [[nodiscard]] json get(const std::string& path, const parameters& with = {}) const;
     [[nodiscard]] json post(const std::string& path, const json& body) const;
-    [[nodiscard]] const std::string& socket() const { return socket_; }
+    [[nodiscard]] const std::string& socket() const { return place_.path; }
 
 private:
-    std::string socket_;
+    control_place place_;
 };
 
 }  // namespace callforward::tool

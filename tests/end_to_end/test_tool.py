@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -198,3 +199,29 @@ class Query(unittest.TestCase):
         self.assertEqual(callforward("--help").returncode, 0)
         self.assertIn("--rcptto", callforward("query", "--help").stdout)
         self.assertRegex(callforward("--version").stdout, r"\d+\.\d+\.\d+")
+
+
+class Configuration(unittest.TestCase):
+    """With an /etc of its own, where the default file has a mistake."""
+
+    def run_there(self, text, *arguments):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(text)
+            file.flush()
+            script = ('set -e; mount -t tmpfs none /etc; mkdir /etc/callforward; '
+                      'cp "$1" /etc/callforward/callforward.toml; shift; exec "$@"')
+            return subprocess.run(
+                ["unshare", "-m", "sh", "-c", script, "sh", file.name,
+                 binary("milter", "tool", "callforward"), *arguments],
+                capture_output=True, text=True, timeout=90)
+
+    def test_where_nobody_answers_a_mistake_in_the_default_file_is_told(self):
+        mistaken = '[control]\nsocket = "/nowhere/control.sock"\n[policy]\nmoode = "off"\n'
+        done = self.run_there(mistaken, "reload")
+        self.assertEqual(done.returncode, 78, done)
+        self.assertRegex(done.stderr, r"callforward\.toml:4:\d+: unknown key \"moode\"")
+        self.assertIn("/run/callforward/control.sock nobody answers", done.stderr)
+        good = '[control]\nsocket = "/nowhere/control.sock"\n'
+        done = self.run_there(good, "reload")
+        self.assertEqual(done.returncode, 69, done)
+        self.assertIn("cannot reach the daemon at /nowhere/control.sock", done.stderr)
