@@ -187,8 +187,12 @@ void give_to_group(const std::string& path, gid_t group) {
     const int error = give_socket(path, static_cast<uid_t>(-1), group);
     if (error == 0) return;
     unlink(path.c_str());  // nobody shall find a socket that he may not use
+    const std::string hint =
+        error == EPERM ? "; leave it empty, and let the socket's folder hand on its group, as in "
+                         "callforward-milter(8)"
+                       : "";
     throw std::runtime_error("cannot give " + path +
-                             " to the group of [milter] socket_group: " + reason_of(error));
+                             " to the group of [milter] socket_group: " + reason_of(error) + hint);
 }
 
 }  // namespace callforward::milter
