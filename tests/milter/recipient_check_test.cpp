@@ -36,9 +36,7 @@ envelope to(const played_next_hop& host, const std::string& address) {
 class checked {
 public:
     explicit checked(std::string_view configuration)
-        : settings_(std::make_shared<const settings>(parse_settings(configuration, "test.toml"))),
-          engine_(*settings_, 1),
-          check_(engine_, settings_) {
+        : settings_(read(configuration)), engine_(*settings_, 1), check_(engine_, settings_) {
         log_settings quiet;
         quiet.level = log_level::error;
         log::open(quiet);
@@ -51,12 +49,16 @@ public:
         return std::string(to_string(d.action)) + ' ' + std::to_string(d.code) + ' ' + d.enhanced +
                ' ' + tests::without_trace_id(d.text);
     }
-    void use(std::string_view configuration) {
-        check_.use(std::make_shared<const settings>(parse_settings(configuration, "test.toml")));
-    }
+    void use(std::string_view configuration) { check_.use(read(configuration)); }
     [[nodiscard]] const recipient_check& parts() const { return check_; }
 
 private:
+    // In memory: what another test has left in the machine's /var/lib is no answer here.
+    static std::shared_ptr<const settings> read(std::string_view configuration) {
+        return std::make_shared<const settings>(
+            parse_settings(configuration, "test.toml", {"cache.store=\"memory\""}));
+    }
+
     std::shared_ptr<const settings> settings_;
     engine engine_;
     recipient_check check_;
