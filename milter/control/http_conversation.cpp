@@ -20,10 +20,10 @@ http_response refused(int status, const std::string& why) {
     return {.status = status, .body = R"({"error":")" + why + R"("})", .type = "application/json"};
 }
 
-// The library bounds a body by its Content-Length only: without one, in chunks, or unpacked it
-// would be read into memory without an end. Nothing: it may be read.
+// The library bounds a body by its Content-Length only: in chunks, or unpacked it would be read
+// into memory without an end. Nothing: it may be read.
 std::optional<http_response> objection_to_body(const httplib::Request& in) {
-    if (in.has_header("Transfer-Encoding") || !in.has_header("Content-Length")) {
+    if (in.has_header("Transfer-Encoding")) {
         return refused(length_required, "say the length of the body, in Content-Length");
     }
     if (in.has_header("Content-Encoding")) {
@@ -73,9 +73,13 @@ public:
                 out.status = method_not_allowed;
                 return HandlerResponse::Handled;
             }
-            const auto objection = objection_to_body(in);
-            if (!objection) return HandlerResponse::Unhandled;
-            fill(out, *objection);
+            if (const auto objection = objection_to_body(in)) {
+                fill(out, *objection);
+                return HandlerResponse::Handled;
+            }
+            if (in.has_header("Content-Length")) return HandlerResponse::Unhandled;
+            // RFC 9112 section 6.3: then there is none. The library would read to the end.
+            answer(in, "POST", out);
             return HandlerResponse::Handled;
         });
         Post("/v1/[a-z]{1,20}", [this](const auto& in, auto& out) { answer(in, "POST", out); });

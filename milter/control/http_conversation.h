@@ -2,9 +2,9 @@
 // The only user of an HTTP server library, with connection_stream.
 //
 // A request's head (at most 8 KiB) must be here in whole within `patience`, before the library sees
-// a byte of it; a body within the same time again, no longer than `body`, and with its length told
-// in the head: 411 or 415 without reading it otherwise. A response is written within `patience`
-// too. What a responder throws becomes a 500. Threads: have() on several at once.
+// a byte of it; a body within the same time again, no longer than `body`, with its length told in
+// the head: 411 or 415 without reading it where it is in chunks or packed. A response is written
+// within `patience` too. What a responder throws becomes a 500. Threads: have() on several at once.
 #pragma once
 
 #include <sys/types.h>

@@ -150,8 +150,13 @@ TEST_CASE("A body whose length is not told before it, or that is packed, is refu
         CHECK(s.ask(head + field + "\r\n" + chunk).starts_with("HTTP/1.1 411"));
         CHECK(s.ask(head + field + "Content-Length: 3\r\n\r\nabc").starts_with("HTTP/1.1 411"));
     }
-    CHECK(s.ask(head + "\r\n" + std::string(100'000, 'x')).starts_with("HTTP/1.1 411"));
-    CHECK(s.ask(head + "\r\n").starts_with("HTTP/1.1 411"));
+    // Without a length there is no body, whatever follows.
+    for (const std::size_t more : {0, 100'000}) {
+        const auto told = s.ask(head + "\r\n" + std::string(more, 'x'));
+        CHECK(told.starts_with("HTTP/1.1 200"));
+        CHECK(told.find("POST /v1/forget") != std::string::npos);
+        CHECK(told.find("xxx") == std::string::npos);
+    }
     for (const std::string_view field : {"Content-Length: three", "Content-Length:", ": 3"}) {
         CAPTURE(field);
         const std::string answer = s.ask(head + std::string(field) + "\r\n\r\nabc");
@@ -166,7 +171,7 @@ TEST_CASE("A body whose length is not told before it, or that is packed, is refu
               .starts_with("HTTP/1.1 405"));
     // The head ends for the library at an empty line after a bare line feed, and not for us.
     CHECK(s.ask("POST /v1/forget HTTP/1.1\r\nA: b\n\r\nContent-Length: 3\r\n\r\nabc")
-              .find("HTTP/1.1 200") == std::string::npos);
+              .find("abc") == std::string::npos);
     CHECK(s.ask(head + "Content-Length: 3\r\n\r\nabc").find("POST /v1/forget abc") !=
           std::string::npos);
 }
