@@ -125,8 +125,12 @@ public:
             [this, q = std::move(q), about = std::move(about), then = std::move(then)]() mutable {
                 try {
                     if (about && attached_.store && attached_.store->is_usable()) {
-                        auto asked = std::make_unique<fleet::asking>(
-                            attached_.store, edge_->known(), edge_->heard(), q, std::move(*about));
+                        auto asked = std::make_unique<fleet::asking>(attached_.store,
+                                                                     edge_->known(),
+                                                                     edge_->heard(),
+                                                                     edge_->unwritten(),
+                                                                     q,
+                                                                     std::move(*about));
                         auto whole = ask_fleet(equipment_, std::move(asked), std::move(q), then);
                         asio::co_spawn(loop_, std::move(whole), asio::detached);
                         return;

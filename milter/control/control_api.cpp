@@ -20,6 +20,7 @@ using smtpclient::mailbox;
 using smtpclient::printable_utf8;
 
 constexpr std::chrono::milliseconds patience_with_hosts{2000};
+constexpr std::chrono::milliseconds patience_with_store{3000};
 constexpr std::size_t most_shown = 1000;
 constexpr std::size_t page_size = 5000;
 constexpr int bad_request = 400;
@@ -151,6 +152,13 @@ http_response control_api::exported(const http_request& r) {
     return good(j);
 }
 
+// Whoever sends the next change after this answer leaves the store time for this one.
+http_response control_api::changed(json about) const {
+    const fleet::edge* const edge = watched_.asking.shared();
+    if (edge != nullptr) about["shared"] = edge->unwritten().wait(patience_with_store);
+    return good(about);
+}
+
 http_response control_api::forget(const http_request& r) {
     std::string problem;
     const auto asked = read_forgetting(r.body, problem);
@@ -159,7 +167,7 @@ http_response control_api::forget(const http_request& r) {
     const std::size_t count =
         asked->recipient ? all.forget(*asked->recipient) : all.forget_domain(asked->domain);
     log_change(r, "forget", asked->text);
-    return good({{"forgotten", count}});
+    return changed({{"forgotten", count}});
 }
 
 http_response control_api::known(const http_request& r) {
@@ -170,7 +178,7 @@ http_response control_api::known(const http_request& r) {
     for (const auto& b : list->bad) bad.push_back({{"index", b.index}, {"address", b.text}});
     watched_.asking.known().declare(list->addresses, verdicts::moment::now());
     log_change(r, "known", std::to_string(list->addresses.size()) + " addresses");
-    return good({{"known", list->addresses.size()}, {"bad", bad}});
+    return changed({{"known", list->addresses.size()}, {"bad", bad}});
 }
 
 http_response control_api::flush(const http_request& r) {
@@ -178,7 +186,7 @@ http_response control_api::flush(const http_request& r) {
     const std::size_t stored = all.below().records();
     const std::size_t in_memory = all.forget_all();
     log_change(r, "flush", std::to_string(in_memory) + " entries");
-    return good({{"forgotten", in_memory}, {"stored", stored}});
+    return changed({{"forgotten", in_memory}, {"stored", stored}});
 }
 
 http_response control_api::reload(const http_request& r) {

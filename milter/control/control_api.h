@@ -8,6 +8,7 @@
 
 #include "milter/control/http_server.h"
 #include "milter/control/status.h"
+#include "milter/control/values.h"
 #include "milter/recipient_check.h"
 
 #include <functional>
@@ -39,6 +40,7 @@ private:
     [[nodiscard]] http_response known(const http_request& r);
     [[nodiscard]] http_response flush(const http_request& r);
     [[nodiscard]] http_response reload(const http_request& r);
+    [[nodiscard]] http_response changed(json about) const;
 
     watched watched_;
     recipient_check& checking_;

@@ -59,6 +59,9 @@ json cache_state(const watched& w) {
     j["store"] = w.run.now().store;
     j["store_error"] = complaint.empty() ? json(nullptr) : json(complaint);
     j["stored"] = known.below().records();
+    if (const fleet::edge* const shared = w.asking.shared()) {
+        j["unwritten"] = shared->unwritten().size();
+    }
     j["memory"] = to_json(known.size());
     j["evictions"] = known.evictions();
     return j;

@@ -23,11 +23,13 @@ constexpr milliseconds longest_pause{250};
 asking::asking(std::shared_ptr<shared_store> store,
                verdicts::cache& known,
                const std::atomic<std::uint64_t>& heard,
+               const unwritten_changes& unwritten,
                smtpclient::question q,
                shared_question about)
     : store_(std::move(store)),
       known_(known),
       heard_(heard),
+      unwritten_(unwritten),
       question_(std::move(q)),
       about_(std::move(about)),
       names_(store_->names_of(question_, about_.fingerprint)) {}
@@ -40,12 +42,14 @@ asio::awaitable<shared_answer> asking::look() {
     shared_answer answer;
     if (about_.why == purpose::anew) co_return answer;
     auto heard = heard_.load();
+    if (unwritten_.concerns(question_.recipient)) co_return answer;
     const auto found = co_await store_->find(names_);
     if (!found) co_return answer;
     marks_ = found->marks;
     answer.verdict = take(*found, heard);
     for (unsigned times = 0; !answer.verdict; ++times) {
         heard = heard_.load();
+        if (unwritten_.concerns(question_.recipient)) break;
         const auto l = co_await store_->try_lease(names_);
         if (!l) break;
         if (l->got) token_ = l->token;

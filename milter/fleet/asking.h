@@ -2,13 +2,15 @@
 // the next hop by one edge while the others wait for its answer.
 //
 // look() gives what is known by then, or nothing when the next hop is to be asked: because nobody
-// knows and this edge has the lease, because the store can not be asked, or because the edge that
-// had the lease came to no answer. Whoever waits does so until the question's deadline. After the
-// next hop's answer learnt() writes what is worth it; without it, or when it says nothing, the
-// lease is given back. Owner: the shard's coroutine; one event loop thread.
+// knows and this edge has the lease, because the store can not be asked or has not got a change
+// that concerns the recipient, or because the edge that had the lease came to no answer. Whoever
+// waits does so until the question's deadline. After the next hop's answer learnt() writes what is
+// worth it; without it, or when it says nothing, the lease is given back. Owner: the shard's
+// coroutine; one event loop thread.
 #pragma once
 
 #include "milter/fleet/shared_store.h"
+#include "milter/fleet/unwritten_changes.h"
 #include "milter/verdicts/cache.h"
 #include "smtpclient/question.h"
 
@@ -41,10 +43,11 @@ struct shared_answer {
 
 class asking {
 public:
-    // heard: counts the notices that changed what is known. All must outlive it.
+    // heard: counts what changed what is known. All must outlive it.
     asking(std::shared_ptr<shared_store> store,
            verdicts::cache& known,
            const std::atomic<std::uint64_t>& heard,
+           const unwritten_changes& unwritten,
            smtpclient::question q,
            shared_question about);
     ~asking();
@@ -63,6 +66,7 @@ private:
     std::shared_ptr<shared_store> store_;  // shared with its own coroutines
     verdicts::cache& known_;
     const std::atomic<std::uint64_t>& heard_;
+    const unwritten_changes& unwritten_;
     const smtpclient::question question_;
     const shared_question about_;
     const question_names names_;

@@ -28,20 +28,6 @@ std::string drawn_name() {
     return std::to_string(drawn.first);
 }
 
-notice::kind kind_of(change::kind what) {
-    switch (what) {
-        case change::kind::forget_address:
-            return notice::kind::forget;
-        case change::kind::forget_domain:
-            return notice::kind::forget_domain;
-        case change::kind::forget_all:
-            return notice::kind::forget_all;
-        case change::kind::declare:
-            return notice::kind::exists;
-    }
-    return notice::kind::forget;
-}
-
 }  // namespace
 
 store_options store_options_of(const cache_settings& s) {
@@ -57,6 +43,7 @@ store_options store_options_of(const cache_settings& s) {
 
 void edge::attachment::stop() const {
     if (connections) connections->stop();
+    if (writer) writer->stop();
     if (store) store->stop();
     if (news) news->stop();
 }
@@ -96,7 +83,14 @@ edge::attachment edge::attach(const asio::any_io_executor& executor) {
         to.regained = [this] { trust_.regained(clock::now()); };
         to.lost = [this](steady_time since) { trust_.lost(since); };
         a.news = std::make_shared<notices>(executor, options_, tls_.get(), std::move(to));
-        asio::post(executor, [news = a.news] { news->start(); });
+        a.writer = std::make_shared<change_writer>(executor, a.store, unwritten_, name_, [this] {
+            return change_lives{known_.longest_life(), known_.declared_life()};
+        });
+        writer_ = a.writer;
+        asio::post(executor, [news = a.news, writer = a.writer] {
+            news->start();
+            writer->start();
+        });
         auto repeating = repeat_interlocks(executor);
         asio::co_spawn(executor, std::move(repeating), asio::detached);
     }
@@ -111,57 +105,31 @@ std::string edge::complaint() const {
 }
 
 void edge::close() {
+    unwritten_.close();
     const std::lock_guard lock(mutex_);
     loops_.clear();
+    writer_.reset();
 }
 
-void edge::on_first(std::function<void(shared_store&)> job) {
-    const std::lock_guard lock(mutex_);
-    if (loops_.empty()) return;
-    asio::post(loops_.front().executor, [store = loops_.front().store, job = std::move(job)] {
-        if (const auto s = store.lock()) job(*s);
-    });
-}
-
+// Nothing is said of a failure: the links have said what is the matter, refusals are counted for
+// minutes only, and interlocks are told again.
 void edge::publish(notice::kind what, std::string_view name, unsigned seconds) {
     const notice n{what, name_, seconds, std::string(name)};
-    on_first([this, n](shared_store& store) {
-        const std::string channel = notices::channel_of(*options_);
-        const std::string text = to_text(n);
-        store.link().tell(resp_command({"PUBLISH", channel, text}),
-                          1,
-                          [say = options_->say](const std::optional<replies>& got) {
-                              if (got && !got->front().is_error()) return;
-                              say(log_level::warning,
-                                  "the shared store could not be told a change; the other edges "
-                                  "keep what they know for its time",
-                                  {});
-                          });
-    });
+    std::string command = resp_command({"PUBLISH", notices::channel_of(*options_), to_text(n)});
+    const std::lock_guard lock(mutex_);
+    if (loops_.empty()) return;
+    asio::post(loops_.front().executor,
+               [store = loops_.front().store, command = std::move(command)] {
+                   if (const auto s = store.lock()) s->link().tell(command, 1);
+               });
 }
 
 void edge::tell(const change& c) {
+    // In this order: who looks something up sees one of the two.
+    unwritten_.put({c});
     ++heard_;
-    const auto longest = known_.longest_life();
-    on_first([this, c, longest](shared_store& store) {
-        const auto recipient = smtpclient::mailbox::parse(c.name);
-        switch (c.what) {
-            case change::kind::forget_address:
-                if (recipient) store.forget(*recipient, longest);
-                return;
-            case change::kind::forget_domain:
-                store.forget_domain(c.name, longest);
-                return;
-            case change::kind::forget_all:
-                store.link().change_seed();
-                return;
-            case change::kind::declare:
-                if (recipient)
-                    store.declare(*recipient, known_.declared_record(*recipient), longest);
-                return;
-        }
-    });
-    publish(kind_of(c.what), c.name);
+    const std::lock_guard lock(mutex_);
+    if (const auto writer = writer_.lock()) writer->look();
 }
 
 void edge::tell_refused(const smtpclient::mailbox& recipient) {

@@ -2,17 +2,19 @@
 //
 // Attaches a shared_store to each event loop, hears and tells notices on the first, and says how
 // far memory may be believed. The changes that an operator makes go to the store and to the other
-// edges; an interlock that closes here is told to them every ten seconds until it opens, and one
-// that closes there counts here until its edge says otherwise, or nothing for thirty seconds.
-// Owner: the engine. Thread: any, but for attach() and what it gives.
+// edges, if need be when the store is back; an interlock that closes here is told to them every ten
+// seconds until it opens, and one that closes there counts here until its edge says otherwise, or
+// nothing for thirty seconds. Owner: the engine. Thread: any, but for attach() and what it gives.
 #pragma once
 
 #include "milter/fleet/change_queue.h"
+#include "milter/fleet/change_writer.h"
 #include "milter/fleet/connection_leases.h"
 #include "milter/fleet/foreign_interlocks.h"
 #include "milter/fleet/notices.h"
 #include "milter/fleet/shared_store.h"
 #include "milter/fleet/store_options.h"
+#include "milter/fleet/unwritten_changes.h"
 #include "milter/settings.h"
 #include "milter/verdicts/cache.h"
 #include "milter/verdicts/trust.h"
@@ -47,7 +49,9 @@ public:
     struct attachment {
         std::shared_ptr<shared_store> store;
         std::shared_ptr<connection_leases> connections;
-        std::shared_ptr<notices> news;  // on the first loop only
+        // On the first loop only.
+        std::shared_ptr<notices> news;
+        std::shared_ptr<change_writer> writer;
         void stop() const;
     };
     [[nodiscard]] attachment attach(const asio::any_io_executor& executor);
@@ -68,6 +72,8 @@ public:
 
     [[nodiscard]] verdicts::cache& known() const { return known_; }
     [[nodiscard]] const std::atomic<std::uint64_t>& heard() const { return heard_; }
+    // What the store is still to be told.
+    [[nodiscard]] const unwritten_changes& unwritten() const { return unwritten_; }
     [[nodiscard]] store_health::state health() const { return health_.now(); }
     // "": the store is used; else what is the matter.
     [[nodiscard]] std::string complaint() const;
@@ -81,8 +87,6 @@ private:
     void hear(const notice& n);
     void publish(notice::kind what, std::string_view name, unsigned seconds = 0);
     asio::awaitable<void> repeat_interlocks(asio::any_io_executor executor);
-    // Runs on the first loop.
-    void on_first(std::function<void(shared_store&)> job);
 
     const std::shared_ptr<const store_options> options_;  // shared with what is attached
     verdicts::cache& known_;
@@ -93,6 +97,7 @@ private:
     const std::string name_;
     std::atomic<std::size_t> connections_per_host_;
     std::atomic<std::uint64_t> heard_ = 0;
+    unwritten_changes unwritten_;
     std::function<void(const smtpclient::mailbox&)> count_;
     std::mutex mutex_;
     std::set<std::string, std::less<>> closed_here_;
@@ -101,6 +106,7 @@ private:
         std::weak_ptr<shared_store> store;
     };
     std::vector<loop> loops_;
+    std::weak_ptr<change_writer> writer_;
     change_queue changes_;  // last: its thread uses the cache
 };
 

@@ -233,10 +233,16 @@ void redis_link::look_at_seed() {
     });
 }
 
-void redis_link::change_seed() {
+asio::awaitable<std::optional<replies>> redis_link::change_seed() {
+    const std::string name = key("seed");
     const std::string fresh = text_of(hash_seed::draw());
-    tell(resp_command({"SET", key("seed"), fresh}), 1);
-    look_at_seed();
+    std::string commands = resp_command({"SET", name, fresh}) + resp_command({"GET", name});
+    auto got = co_await insist(std::move(commands), 2);
+    if (got) {
+        adopt_seed(got->back());
+        got->pop_back();
+    }
+    co_return got;
 }
 
 // What became of something that had to be written.
@@ -282,6 +288,17 @@ asio::awaitable<std::optional<replies>> redis_link::ask(std::string commands, st
     const auto deadline = clock::now() + options_->timeout;
     auto got = co_await connection_->request(std::move(commands), count, deadline);
     if (!got) too_late();
+    if (got) {
+        for (const resp_value& reply : *got) note(reply);
+    }
+    co_return got;
+}
+
+asio::awaitable<std::optional<replies>> redis_link::insist(std::string commands,
+                                                           std::size_t count) {
+    if (!ready_) co_return std::nullopt;
+    const auto deadline = clock::now() + options_->stalled_after;
+    auto got = co_await connection_->request(std::move(commands), count, deadline);
     if (got) {
         for (const resp_value& reply : *got) note(reply);
     }

@@ -51,6 +51,10 @@ public:
     // The same for what nobody waits for; every error in its replies is noticed.
     void tell(std::string commands, std::size_t count);
     void tell(std::string commands, std::size_t count, redis_connection::on_replies then);
+    // The same for what has to arrive: also of a server that is slow. Nothing: not connected, or
+    // not answered before the connection is given up.
+    [[nodiscard]] asio::awaitable<std::optional<replies>> insist(std::string commands,
+                                                                 std::size_t count);
     // An error that came as a reply to ask().
     void note(const resp_value& reply);
     // One more key of ours: "callforward:seed".
@@ -61,8 +65,8 @@ public:
     [[nodiscard]] std::string run(script s,
                                   const std::vector<std::string_view>& keys,
                                   const std::vector<std::string_view>& arguments) const;
-    // Another seed for all: nothing that is stored now is found any more.
-    void change_seed();
+    // Another seed for all: nothing that is stored now is found any more. Gives the reply of SET.
+    [[nodiscard]] asio::awaitable<std::optional<replies>> change_seed();
     void look_at_seed();
 
 private:

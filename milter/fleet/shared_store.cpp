@@ -1,5 +1,8 @@
 #include "milter/fleet/shared_store.h"
 
+#include "milter/fleet/redis_opening.h"
+#include "milter/verdicts/memory.h"
+
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/redirect_error.hpp>
@@ -10,6 +13,7 @@
 
 namespace callforward::milter::fleet {
 
+using verdicts::change;
 using verdicts::digest;
 using verdicts::hash_seed;
 using clock = std::chrono::steady_clock;
@@ -156,47 +160,88 @@ void shared_store::erase(const std::string& name) {
     link_->tell(resp_command({"DEL", name}), 1);
 }
 
-void shared_store::forget(const smtpclient::mailbox& recipient, milliseconds longest) {
-    const digest declared = verdicts::key_of_declared(recipient, link_->seed());
-    const std::string tag = address_tag(declared);
-    const std::string life = std::to_string(longest.count());
-    const std::string mark = fresh_mark();
-    link_->tell(
-        resp_command({"SET", tag + 'f', mark, "PX", life}) + resp_command({"DEL", tag + 'd'}), 2);
+writing writing_of(const std::optional<replies>& got) {
+    if (!got) return writing::unanswered;
+    // A key that is somebody else's does not hold up our own.
+    const bool refused = std::any_of(got->begin(), got->end(), [](const resp_value& r) {
+        return r.is_error() && trouble_of(r) != trouble::foreign;
+    });
+    return refused ? writing::refused : writing::done;
 }
 
-void shared_store::forget_domain(std::string_view lower_case, milliseconds longest) {
-    const std::uint32_t tag = verdicts::tag_of_domain(lower_case, link_->seed());
-    const std::string life = std::to_string(longest.count());
-    const std::string mark = fresh_mark();
-    link_->tell(resp_command({"SET", link_->key("1:{d" + text_of(tag) + "}f"), mark, "PX", life}),
-                1);
-}
+// The marks of some changes, and what is to be written of the declared after them.
+struct shared_store::marking {
+    struct declaration {
+        std::string key;
+        std::string mark;
+        std::string record;
+        std::size_t of_domain;  // which reply has the mark of its domain
+    };
+    std::string commands;
+    std::size_t count = 0;
+    std::vector<declaration> declared;
 
-void shared_store::declare(const smtpclient::mailbox& recipient,
-                           const verdicts::record& r,
-                           milliseconds longest) {
+    void add(const std::vector<std::string_view>& words) {
+        commands += resp_command(words);
+        ++count;
+    }
+};
+
+shared_store::marking shared_store::mark(const std::vector<change>& changes,
+                                         const change_lives& lives) const {
     const hash_seed seed = link_->seed();
-    const digest key = verdicts::key_of_declared(recipient, seed);
-    const std::string tag = address_tag(key);
-    const std::string mark = fresh_mark();
-    const auto life = std::chrono::duration_cast<milliseconds>(r.expires - r.learnt);
-    verdicts::record kept = r;
-    kept.tags = verdicts::tags_of(recipient, seed);
-    kept.learnt = origin + life;
-    kept.expires = kept.learnt + life;
-    const std::string encoded = verdicts::encode(kept, key, seed);
-    link_->tell(resp_command({"SET", tag + 'f', mark, "PX", std::to_string(longest.count())}), 1);
+    const std::string life = std::to_string(lives.longest.count());
+    const auto key_of_domain = [&](std::uint32_t tag) {
+        return link_->key("1:{d" + text_of(tag) + "}f");
+    };
+    marking m;
+    for (const change& c : changes) {
+        const std::string fresh = fresh_mark();
+        if (c.what == change::kind::forget_domain) {
+            m.add({"SET", key_of_domain(verdicts::tag_of_domain(c.name, seed)), fresh, "PX", life});
+            continue;
+        }
+        const auto recipient = smtpclient::mailbox::parse(c.name);
+        if (!recipient) continue;
+        const digest key = verdicts::key_of_declared(*recipient, seed);
+        const std::string tag = address_tag(key);
+        m.add({"SET", tag + 'f', fresh, "PX", life});
+        if (c.what == change::kind::forget_address) {
+            m.add({"DEL", tag + 'd'});
+            continue;
+        }
+        verdicts::record r;
+        r.recipient = recipient->key();
+        r.tags = verdicts::tags_of(*recipient, seed);
+        r.verdict = verdicts::declared_verdict();
+        r.learnt = origin + lives.declared;
+        r.expires = r.learnt + lives.declared;
+        m.declared.push_back({tag + 'd', fresh, verdicts::encode(r, key, seed), m.count});
+        m.add({"GET", key_of_domain(r.tags.domain)});
+    }
+    return m;
+}
+
+asio::awaitable<writing> shared_store::write(std::vector<change> changes, change_lives lives) {
+    if (changes.size() == 1 && changes.front().what == change::kind::forget_all) {
+        const auto changed = co_await link_->change_seed();
+        co_return writing_of(changed);
+    }
+    marking marks = mark(changes, lives);
+    if (marks.count == 0) co_return writing::done;
+    const auto marked = co_await link_->insist(std::move(marks.commands), marks.count);
+    if (writing_of(marked) != writing::done || marks.declared.empty()) {
+        co_return writing_of(marked);
+    }
     // Good until the domain is forgotten the next time.
-    const std::string of_domain = link_->key("1:{d" + text_of(kept.tags.domain) + "}f");
-    link_->tell(resp_command({"GET", of_domain}),
-                1,
-                [link = link_, tag, mark, encoded, life](const std::optional<replies>& got) {
-                    if (!got) return;
-                    const std::string whole = mark + mark_of(got->front()) + encoded;
-                    const std::string left = std::to_string(life.count());
-                    link->tell(resp_command({"SET", tag + 'd', whole, "PX", left}), 1);
-                });
+    const std::string life = std::to_string(lives.declared.count());
+    std::string commands;
+    for (const auto& d : marks.declared) {
+        const std::string whole = d.mark + mark_of((*marked)[d.of_domain]) + d.record;
+        commands += resp_command({"SET", d.key, whole, "PX", life});
+    }
+    const auto kept = co_await link_->insist(std::move(commands), marks.declared.size());
+    co_return writing_of(kept);
 }
 
 asio::awaitable<void> shared_store::renew([[maybe_unused]] std::shared_ptr<shared_store> self) {

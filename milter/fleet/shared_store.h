@@ -13,6 +13,7 @@
 
 #include "milter/fleet/redis_link.h"
 #include "milter/fleet/shared_record.h"
+#include "milter/verdicts/cache.h"
 #include "milter/verdicts/key.h"
 #include "milter/verdicts/record.h"
 #include "smtpclient/mailbox.h"
@@ -21,6 +22,7 @@
 #include <asio/awaitable.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +40,18 @@ struct lease {
     bool no_answer = false;  // its last holder has had none: ask now, without one
     std::string token;
 };
+
+struct change_lives {
+    milliseconds longest;   // how long the oldest record of a name can live
+    milliseconds declared;  // 0: nothing is kept of an address that is declared
+};
+
+enum class writing : std::uint8_t {
+    done,
+    refused,     // by a store that is full or only reads
+    unanswered,  // or not connected
+};
+[[nodiscard]] writing writing_of(const std::optional<replies>& got);
 
 class shared_store : public std::enable_shared_from_this<shared_store> {
 public:
@@ -68,18 +82,19 @@ public:
              milliseconds keep);
     void erase(const std::string& name);
 
-    // longest: how long the oldest record of it can live.
-    void forget(const smtpclient::mailbox& recipient, milliseconds longest);
-    void forget_domain(std::string_view lower_case, milliseconds longest);
-    void declare(const smtpclient::mailbox& recipient,
-                 const verdicts::record& r,
-                 milliseconds longest);
+    // In this order; one that forgets everything comes alone. To be tried again unless done: once
+    // more does no harm.
+    [[nodiscard]] asio::awaitable<writing> write(std::vector<verdicts::change> changes,
+                                                 change_lives lives);
 
 private:
     struct held {
         std::string key;
         steady_time renewed;
     };
+    struct marking;
+    [[nodiscard]] marking mark(const std::vector<verdicts::change>& changes,
+                               const change_lives& lives) const;
     [[nodiscard]] std::string look_commands(const question_names& names) const;
     asio::awaitable<void> renew(std::shared_ptr<shared_store> self);
     void renew_due(steady_time now);

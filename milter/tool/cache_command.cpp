@@ -81,9 +81,19 @@ void show(const json& found) {
     }
 }
 
+// Nothing to say without a shared store.
+bool is_shared(const json& result) {
+    return result.value("shared", true);
+}
+
+void say_unshared() {
+    std::cout << "The shared store does not take it now: the other hosts know when it does.\n";
+}
+
 struct import_sums {
     std::size_t known = 0;
     std::size_t bad = 0;
+    bool shared = true;
 };
 
 void complain(const std::string& file, const listed_addresses::line& line, std::size_t nth) {
@@ -113,6 +123,7 @@ import_sums import_all(const daemon_client& daemon, std::istream& from, const st
         }
         const json result = daemon.post("/v1/known", {{"addresses", std::move(addresses)}});
         sums.known += result.at("known").get<std::size_t>();
+        sums.shared = is_shared(result);
         for (const json& refused : result.at("bad")) {
             complain(file, some.good.at(refused.at("index").get<std::size_t>()), ++sums.bad);
         }
@@ -162,6 +173,7 @@ int run_cache_forget(const daemon_options& o, const std::string& what) {
         std::cout << result.dump() << '\n';
     } else {
         std::cout << "Forgotten; " << text_at(result, "forgotten") << " entries were in memory.\n";
+        if (!is_shared(result)) say_unshared();
     }
     return EX_OK;
 }
@@ -176,11 +188,14 @@ int run_cache_import(const daemon_options& o, const std::string& file) {
     const import_sums sums =
         import_all(daemon_client(o), from_input ? std::cin : opened, from_input ? "(input)" : file);
     if (o.json) {
-        std::cout << json{{"known", sums.known}, {"bad", sums.bad}}.dump() << '\n';
+        json said{{"known", sums.known}, {"bad", sums.bad}};
+        if (!sums.shared) said["shared"] = false;
+        std::cout << said.dump() << '\n';
     } else {
         std::cout << sums.known << " addresses are known to exist";
         if (sums.bad > 0) std::cout << "; " << sums.bad << " lines were no addresses";
         std::cout << ".\n";
+        if (!sums.shared) say_unshared();
     }
     return sums.bad > 0 ? EX_DATAERR : EX_OK;
 }
@@ -218,6 +233,7 @@ int run_cache_flush(const daemon_options& o) {
     } else {
         std::cout << "Everything is forgotten: " << text_at(result, "forgotten")
                   << " entries in memory, " << text_at(result, "stored") << " in the store.\n";
+        if (!is_shared(result)) say_unshared();
     }
     return EX_OK;
 }

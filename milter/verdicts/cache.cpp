@@ -256,12 +256,8 @@ milliseconds cache::kept_after_life(const smtpclient::verdict& v) const {
     return v.outcome() == outcome::deliverable ? s.stale : s.undeliverable_max;
 }
 
-record cache::declared_record(const smtpclient::mailbox& recipient) const {
-    record r;
-    r.recipient = recipient.key();
-    r.verdict = declared_verdict();
-    r.expires = r.learnt + lifetime(r.verdict, memory_.settings());
-    return r;
+milliseconds cache::declared_life() const {
+    return lifetime(declared_verdict(), memory_.settings());
 }
 
 milliseconds cache::longest_life() const {

@@ -87,7 +87,7 @@ public:
     void apply(const std::vector<change>& changes, const moment& now);
     // How long the oldest record can be kept, and how much longer than its life.
     [[nodiscard]] milliseconds longest_life() const;
-    [[nodiscard]] record declared_record(const smtpclient::mailbox& recipient) const;
+    [[nodiscard]] milliseconds declared_life() const;
     [[nodiscard]] milliseconds kept_after_life(const smtpclient::verdict& v) const;
 
     // For the control socket.

@@ -180,6 +180,28 @@ class Fleet(Edges, unittest.TestCase):
         wait_until(lambda: "unreachable" in (self.tool(daemon, "status")["cache"]["store_error"]
                                              or ""), "trouble")
 
+    def test_what_is_forgotten_while_the_store_is_away_is_said_to_be_kept_and_written_later(self):
+        redis = Redis(self.box, "redis", "--appendonly", "yes")
+        self.start(redis.url, 'cache.store_trust="2s"')
+        self.used()
+        for daemon in self.edges:
+            self.assertEqual(self.ask(daemon, "known@one.test"), "")
+        self.assertIs(self.tool(self.edges[0], "cache", "forget", "other@one.test")["shared"], True)
+        redis.kill()
+        for daemon in self.edges:
+            daemon.wait_for_line("the shared store is not used")
+        first = self.edges[0]
+        self.assertIs(self.tool(first, "cache", "forget", "known@one.test")["shared"], False)
+        first.wait_for_line("the shared store does not take a change now.*changes=1")
+        self.assertEqual(self.tool(first, "status")["cache"]["unwritten"], 1)
+        self.hop.rcpt["known@one.test"] = "550 5.1.1 gone"
+        redis.start()
+        first.wait_for_line("the shared store has the changes that waited")
+        self.assertEqual(self.tool(first, "status")["cache"]["unwritten"], 0)
+        for daemon in self.edges:
+            wait_until(lambda d=daemon: self.ask(d, "known@one.test").startswith("550 5.1.1"),
+                       "the recipient to be forgotten", 20)
+
     def test_connections_to_a_host_are_counted_over_all_edges(self):
         redis = Redis(self.box)
         # Whoever waits for the connections of the edge that is killed waits for up to 15 s.

@@ -153,3 +153,75 @@ TEST_CASE("when notices are lost, memory is believed for a while, and then the s
     CHECK(soon([&] { return ask(e.one, q) == "accepted probe"; }));  // it has come back empty
     CHECK(soon([&] { return ask(e.two, q) == "accepted cache"; }));
 }
+
+namespace {
+
+// What it holds is still there when it is killed and started again.
+const std::vector<std::string> persistent{"--appendonly", "yes"};
+
+}  // namespace
+
+TEST_CASE("what is forgotten while the store is away is not found in it when it is back") {
+    tests::redis_server redis(persistent);
+    settings s = sharing(redis);
+    s.cache.store_trust = 2s;
+    two_engines e("", s, redis);
+    const auto q = about(e.host, "u@a.test");
+    CHECK(ask(e.one, q) == "accepted probe");
+    CHECK(ask(e.two, q) == "accepted cache");
+    redis.kill();
+    CHECK(soon([&] { return !two_engines::is_ready(e.one) && !two_engines::is_ready(e.two); }));
+    SUBCASE("an address") {
+        e.one.known().forget(q.recipient);
+    }
+    SUBCASE("a domain") {
+        e.one.known().forget_domain("a.test");
+    }
+    SUBCASE("all") {
+        e.one.known().forget_all();
+    }
+    e.host.use("rcpt * 550 5.1.1 no such user\n");
+    redis.start();
+    CHECK(soon([&] { return two_engines::is_ready(e.one) && two_engines::is_ready(e.two); }));
+    CHECK(ask(e.one, q) == "unknown_user probe");
+    CHECK(soon([&] { return ask(e.two, q).starts_with("unknown_user"); }));
+}
+
+TEST_CASE("what is forgotten while the store takes nothing new is forgotten when it does again") {
+    const tests::redis_server redis;
+    two_engines e("", sharing(redis), redis);
+    const auto q = about(e.host, "u@a.test");
+    CHECK(ask(e.one, q) == "accepted probe");
+    CHECK(ask(e.two, q) == "accepted cache");
+    std::vector<std::string> repair;
+    SUBCASE("full") {
+        CHECK(redis.ask({"CONFIG", "SET", "maxmemory", "1"}) == "OK");
+        repair = {"CONFIG", "SET", "maxmemory", "0"};
+    }
+    SUBCASE("read-only") {
+        CHECK(redis.ask({"REPLICAOF", "127.0.0.1", "1"}) == "OK");
+        repair = {"REPLICAOF", "NO", "ONE"};
+    }
+    e.one.known().forget(q.recipient);
+    e.host.use("rcpt * 550 5.1.1 no such user\n");
+    // Still read, but not about this one.
+    CHECK(ask(e.one, q) == "unknown_user probe");
+    CHECK(redis.ask(repair) == "OK");
+    CHECK(soon([&] { return ask(e.two, q).starts_with("unknown_user"); }));
+}
+
+TEST_CASE("what is declared while the store is away is known to all when it is back") {
+    tests::redis_server redis(persistent);
+    settings s = sharing(redis);
+    s.cache.store_trust = 2s;
+    two_engines e("rcpt new@* 550 5.1.1 no such user\n", s, redis);
+    const auto q = about(e.host, "new@a.test");
+    CHECK(ask(e.one, q) == "unknown_user probe");
+    CHECK(ask(e.two, q) == "unknown_user cache");
+    redis.kill();
+    CHECK(soon([&] { return !two_engines::is_ready(e.one) && !two_engines::is_ready(e.two); }));
+    e.one.known().declare(q.recipient, verdicts::moment::now());
+    redis.start();
+    CHECK(soon([&] { return ask(e.two, q) == "accepted cache"; }));
+    CHECK(ask(e.one, q) == "accepted cache");
+}

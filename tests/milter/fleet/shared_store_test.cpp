@@ -10,13 +10,15 @@ using milter::fleet::kept_as;
 using milter::fleet::question_names;
 using milter::fleet::store_options;
 using milter::fleet::trouble;
+using milter::fleet::writing;
+using milter::verdicts::change;
 using milter::verdicts::record;
 using tests::edge_loop;
 using tests::redis_server;
 
 namespace {
 
-constexpr auto longest = std::chrono::milliseconds(24h);
+const milter::fleet::change_lives lives{24h, 1h};
 
 store_options patient() {
     store_options o;
@@ -49,6 +51,10 @@ struct two_edges {
     }
     // What the first has been told is in the store.
     void settle() { static_cast<void>(one.get(one.store().find(names_in(one)))); }
+    [[nodiscard]] writing write(change::kind what, const std::string& name) {
+        std::vector<change> changes{{what, name}};
+        return one.get(one.store().write(std::move(changes), lives));
+    }
     findings found(const std::string& rcpt = "user3@a3.test") {
         return two.get(two.store().find(names_in(two, rcpt))).value();
     }
@@ -89,7 +95,7 @@ TEST_CASE("a forgotten address is forgotten for all, and learnt anew") {
     const auto before = e.found();
     e.one.store().put(
         names_in(e.one), kept_as::record, before.marks, {}, tests::record_of_number(3), 2h);
-    e.one.store().forget(mailbox_of("user3@a3.test"), longest);
+    CHECK(e.write(change::kind::forget_address, "user3@a3.test") == writing::done);
     e.settle();
     CHECK(e.found().records.empty());
     SUBCASE("what was asked for before does not come back") {
@@ -111,7 +117,7 @@ TEST_CASE("a forgotten domain is forgotten with all its addresses, and no other 
     e.one.store().put(names_in(e.one), kept_as::record, {}, {}, tests::record_of_number(3), 2h);
     e.one.store().put(
         names_in(e.one, "user4@a4.test"), kept_as::record, {}, {}, tests::record_of_number(4), 2h);
-    e.one.store().forget_domain("a3.test", longest);
+    CHECK(e.write(change::kind::forget_domain, "a3.test") == writing::done);
     e.settle();
     CHECK(e.found().records.empty());
     CHECK(e.found("user4@a4.test").records.size() == 1);
@@ -119,18 +125,42 @@ TEST_CASE("a forgotten domain is forgotten with all its addresses, and no other 
 
 TEST_CASE("a declared address is known to all, though its domain was forgotten before") {
     two_edges e;
-    record r = tests::record_of_number(4);
-    r.recipient = "user3@a3.test";
-    e.one.store().forget_domain("a3.test", longest);
-    e.one.store().declare(mailbox_of("user3@a3.test"), r, longest);
-    CHECK(e.two.within(30s, [&] {
-        e.settle();
-        return !e.found().records.empty();
-    }));
+    CHECK(e.write(change::kind::forget_domain, "a3.test") == writing::done);
+    CHECK(e.write(change::kind::declare, "user3@a3.test") == writing::done);
+    REQUIRE(e.found().records.size() == 1);
     CHECK(e.found().records[0].as == kept_as::declared);
-    e.one.store().forget_domain("a3.test", longest);
-    e.settle();
+    CHECK(e.write(change::kind::forget_domain, "a3.test") == writing::done);
     CHECK(e.found().records.empty());
+}
+
+TEST_CASE("changes that are written together count in their order") {
+    two_edges e;
+    const auto write = [&](std::vector<change> changes) {
+        return e.one.get(e.one.store().write(std::move(changes), lives));
+    };
+    const change known{change::kind::declare, "user3@a3.test"};
+    for (const change& other : {change{change::kind::forget_domain, "a3.test"},
+                                change{change::kind::forget_address, "user3@a3.test"}}) {
+        CHECK(write({other, known}) == writing::done);
+        CHECK(e.found().records.size() == 1);
+        CHECK(write({known, other}) == writing::done);
+        CHECK(e.found().records.empty());
+    }
+}
+
+TEST_CASE("what a store that is full or away is to change is said not to be done") {
+    two_edges e;
+    CHECK(e.redis.ask({"CONFIG", "SET", "maxmemory", "1"}) == "OK");
+    for (const auto& [what, name] : {std::pair(change::kind::forget_address, "user3@a3.test"),
+                                     std::pair(change::kind::forget_domain, "a3.test"),
+                                     std::pair(change::kind::declare, "user3@a3.test"),
+                                     std::pair(change::kind::forget_all, "")}) {
+        CHECK(e.write(what, name) == writing::refused);
+    }
+    e.redis.kill();
+    CHECK(e.one.becomes(trouble::unreachable));
+    CHECK(e.write(change::kind::forget_address, "user3@a3.test") == writing::unanswered);
+    CHECK(e.write(change::kind::forget_all, "") == writing::unanswered);
 }
 
 TEST_CASE("one edge has the lease, and the others find its answer") {
@@ -214,7 +244,7 @@ TEST_CASE("after all was forgotten, or the store was emptied, nothing old is fou
     e.settle();
     REQUIRE(e.found().records.size() == 1);
     const auto before = names_in(e.one).seed;
-    e.one.store().link().change_seed();
+    CHECK(e.write(change::kind::forget_all, "") == writing::done);
     CHECK(e.one.within(30s, [&] { return !(names_in(e.one).seed == before); }));
     e.two.store().link().look_at_seed();
     CHECK(e.two.within(30s, [&] { return names_in(e.two).seed == names_in(e.one).seed; }));

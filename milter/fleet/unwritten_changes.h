@@ -1,0 +1,73 @@
+// What an operator has changed and the shared store has not got yet, in the order of the changes.
+//
+// Nearly always for a millisecond; while the store is away, full or read-only for as long as that
+// lasts. Of an address or domain only the last word is kept. Until it is written no record of it is
+// to be taken from the store: see concerns(). Bounded: what cannot be written is kept for 10,000
+// names; beyond that it becomes the forgetting of whole domains, or of everything, for too little
+// known is no harm. Ends with the process. Thread: any; concerns() takes no lock while there is
+// none.
+#pragma once
+
+#include "milter/verdicts/cache.h"
+#include "smtpclient/mailbox.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace callforward::milter::fleet {
+
+class unwritten_changes {
+public:
+    // While they are written: twice what one request may declare.
+    static constexpr std::size_t most = 100'000;
+    static constexpr std::size_t most_kept = 10'000;
+
+    struct item {
+        std::uint64_t number;
+        verdicts::change what;
+        bool told = false;  // to the other edges, though it is not written
+    };
+
+    void put(const std::vector<verdicts::change>& some);
+    [[nodiscard]] bool concerns(const smtpclient::mailbox& recipient) const;
+    [[nodiscard]] std::size_t size() const { return count_; }
+
+    // For who writes them: the oldest, to be tried now. One that forgets everything comes alone.
+    [[nodiscard]] std::vector<item> begin(std::size_t at_most);
+    void told(const std::vector<item>& some);
+    void written(const std::vector<item>& some);
+    // The store takes nothing now. Gives of how many names only the domains are left, or less.
+    std::size_t failed();
+
+    // Until all that is put by now is written (true), or cannot be written now, or the time is
+    // over.
+    [[nodiscard]] bool wait(std::chrono::milliseconds at_most) const;
+    void close();  // nobody waits any more
+
+private:
+    void insert(const std::string& name, verdicts::change c);
+    void erase(std::uint64_t number);
+    std::size_t merge();
+
+    mutable std::mutex mutex_;
+    mutable std::condition_variable changed_;
+    std::map<std::uint64_t, item> items_;
+    // By mailbox::key(), domain or "" for all.
+    std::unordered_map<std::string, std::uint64_t> numbers_;
+    std::uint64_t last_ = 0;
+    std::uint64_t tried_ = 0;   // the last when an attempt began
+    std::uint64_t failed_ = 0;  // the same, of one that has failed
+    std::uint64_t merged_ = 0;  // the last when the newest merger was
+    bool closed_ = false;
+    std::atomic<std::size_t> count_ = 0;
+};
+
+}  // namespace callforward::milter::fleet

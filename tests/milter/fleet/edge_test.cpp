@@ -1,0 +1,129 @@
+// What an operator changes on one edge reaches the store and the others, or is said not to.
+#include "milter/fleet/edge.h"
+
+#include "tests/milter/fleet/played_store.h"
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <mutex>
+#include <thread>
+
+using namespace callforward;
+using namespace std::chrono_literals;
+using milter::fleet::edge;
+using milter::fleet::store_options;
+using milter::fleet::trouble;
+using milter::verdicts::moment;
+
+namespace {
+
+bool soon(const std::function<bool()>& is_so) {
+    const auto limit = std::chrono::steady_clock::now() + 40s;
+    while (!is_so()) {
+        if (std::chrono::steady_clock::now() > limit) return false;
+        std::this_thread::sleep_for(1ms);
+    }
+    return true;
+}
+
+smtpclient::mailbox mailbox_of(const std::string& rcpt) {
+    return smtpclient::mailbox::parse(rcpt).value();
+}
+
+std::vector<smtpclient::mailbox> people(std::size_t count) {
+    std::vector<smtpclient::mailbox> all;
+    for (std::size_t i = 0; i < count; ++i)
+        all.push_back(mailbox_of("user" + std::to_string(i) + "@a.test"));
+    return all;
+}
+
+milter::cache_settings in_memory() {
+    milter::cache_settings s = milter::default_settings().cache;
+    s.store = "memory";
+    return s;
+}
+
+// An edge with a loop of its own, and what it has logged.
+class running_edge {
+public:
+    explicit running_edge(const tests::redis_server& redis)
+        : known_(in_memory(), milter::verdicts::make_store(in_memory())),
+          edge_(options(redis), 0, known_, 1),
+          attached_(edge_.attach(loop_.get_executor())),
+          thread_([this] { loop_.run(); }) {}
+    running_edge(const running_edge&) = delete;
+    running_edge& operator=(const running_edge&) = delete;
+    ~running_edge() {
+        edge_.close();
+        loop_.stop();
+        thread_.join();
+        attached_.stop();
+    }
+
+    [[nodiscard]] bool is_ready() const {
+        return edge_.health().what == trouble::none && edge_.hears_notices();
+    }
+    [[nodiscard]] bool is_in_trouble() const { return edge_.health().what != trouble::none; }
+    [[nodiscard]] milter::verdicts::cache& known() { return known_; }
+    [[nodiscard]] const milter::fleet::unwritten_changes& unwritten() const {
+        return edge_.unwritten();
+    }
+    // How many lines of this beginning.
+    [[nodiscard]] std::size_t said(const std::string& beginning) {
+        const std::lock_guard lock(mutex_);
+        return static_cast<std::size_t>(
+            std::count_if(lines_.begin(), lines_.end(), [&](const std::string& line) {
+                return line.starts_with(beginning);
+            }));
+    }
+
+private:
+    store_options options(const tests::redis_server& redis) {
+        store_options o;
+        o.at.socket_path = redis.path();
+        o.timeout = 10s;  // the machine may be busy
+        o.stalled_after = 20s;
+        o.first_pause = 5ms;
+        o.longest_pause = 20ms;
+        o.between_beats = 20ms;
+        o.say = [this](milter::log_level, std::string_view line, milter::log_fields) {
+            const std::lock_guard lock(mutex_);
+            lines_.emplace_back(line);
+        };
+        return o;
+    }
+
+    std::mutex mutex_;
+    std::vector<std::string> lines_;
+    milter::verdicts::cache known_;
+    edge edge_;
+    asio::io_context loop_{1};
+    edge::attachment attached_;
+    std::thread thread_;
+};
+
+const std::string kept = "the shared store does not take a change now";
+
+}  // namespace
+
+TEST_CASE("what waits for the store is said once when it begins, and once when it is over") {
+    tests::redis_server redis;
+    running_edge e(redis);
+    REQUIRE(soon([&] { return e.is_ready(); }));
+    e.known().forget(mailbox_of("u@a.test"));
+    CHECK(e.unwritten().wait(30s));
+    CHECK(e.said(kept) == 0);
+    redis.kill();
+    CHECK(soon([&] { return e.is_in_trouble(); }));
+    for (const auto& each : people(20)) e.known().forget(each);
+    CHECK_FALSE(e.unwritten().wait(30s));
+    CHECK(e.unwritten().size() == 20);
+    redis.start();
+    CHECK(soon([&] { return e.unwritten().size() == 0; }));
+    CHECK(redis.ask({"DBSIZE"}) == "21");  // and the seed
+    CHECK(soon([&] { return e.said("the shared store has the changes") == 1; }));
+    CHECK(e.said(kept) == 1);
+}

@@ -1,0 +1,148 @@
+#include "milter/fleet/unwritten_changes.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace callforward;
+using namespace std::chrono_literals;
+using milter::fleet::unwritten_changes;
+using milter::verdicts::change;
+
+namespace {
+
+smtpclient::mailbox mailbox_of(const std::string& rcpt) {
+    return smtpclient::mailbox::parse(rcpt).value();
+}
+
+change forgotten(const std::string& address) {
+    return {change::kind::forget_address, address};
+}
+
+change known(const std::string& address) {
+    return {change::kind::declare, address};
+}
+
+// What an attempt would write, as "kind name", and "+" where it is told already.
+std::string next(unwritten_changes& changes, std::size_t at_most = 10) {
+    std::string text;
+    for (const auto& each : changes.begin(at_most)) {
+        const std::string what = each.what.what == change::kind::forget_address  ? "forget "
+                                 : each.what.what == change::kind::forget_domain ? "domain "
+                                 : each.what.what == change::kind::forget_all    ? "all"
+                                                                                 : "known ";
+        text += (text.empty() ? "" : ", ") + what + each.what.name + (each.told ? "+" : "");
+    }
+    return text;
+}
+
+}  // namespace
+
+TEST_CASE("changes wait in their order, and the last word on a name is the one that counts") {
+    unwritten_changes changes;
+    CHECK(next(changes).empty());
+    changes.put({known("a@a.test"), known("b@a.test")});
+    changes.put({{change::kind::forget_domain, "a.test"}, known("c@a.test")});
+    changes.put({forgotten("a@A.test")});
+    CHECK(next(changes) == "known b@a.test, domain a.test, known c@a.test, forget a@A.test");
+    CHECK(next(changes, 2) == "known b@a.test, domain a.test");
+    changes.written(changes.begin(2));
+    CHECK(next(changes) == "known c@a.test, forget a@A.test");
+    CHECK(changes.size() == 2);
+}
+
+TEST_CASE("what is changed again while it is written stays") {
+    unwritten_changes changes;
+    changes.put({known("a@a.test"), known("b@a.test")});
+    const auto under_way = changes.begin(10);
+    changes.put({forgotten("a@a.test")});
+    changes.told(under_way);
+    CHECK(next(changes) == "known b@a.test+, forget a@a.test");
+    changes.written(under_way);
+    CHECK(next(changes) == "forget a@a.test");
+}
+
+TEST_CASE("who forgets everything forgets what waited, and is written alone") {
+    unwritten_changes changes;
+    changes.put({known("a@a.test"), {change::kind::forget_all, {}}, known("b@a.test")});
+    CHECK(next(changes) == "all");
+    changes.written(changes.begin(10));
+    CHECK(next(changes) == "known b@a.test");
+    changes.put({forgotten("c@a.test")});
+    changes.put({{change::kind::forget_all, {}}});
+    CHECK(next(changes) == "all");
+    CHECK(changes.size() == 1);
+}
+
+TEST_CASE("a change concerns its address, or all of its domain, until it is written") {
+    unwritten_changes changes;
+    CHECK_FALSE(changes.concerns(mailbox_of("a@a.test")));
+    changes.put({forgotten("a@a.test")});
+    CHECK(changes.concerns(mailbox_of("a@A.TEST")));
+    CHECK_FALSE(changes.concerns(mailbox_of("b@a.test")));
+    changes.put({{change::kind::forget_domain, "b.test"}});
+    CHECK(changes.concerns(mailbox_of("x@b.test")));
+    CHECK_FALSE(changes.concerns(mailbox_of("x@sub.b.test")));
+    changes.written(changes.begin(10));
+    CHECK_FALSE(changes.concerns(mailbox_of("a@a.test")));
+    changes.put({{change::kind::forget_all, {}}});
+    CHECK(changes.concerns(mailbox_of("y@[192.0.2.1]")));
+}
+
+TEST_CASE("too many that cannot be written become whole domains, or everything") {
+    constexpr auto kept = unwritten_changes::most_kept;
+    std::vector<change> of_two_domains;
+    std::vector<change> of_many;
+    for (std::size_t i = 0; i <= kept; ++i) {
+        const std::string number = std::to_string(i);
+        of_two_domains.push_back(known(number + (i % 2 == 0 ? "@a.test" : "@b.test")));
+        of_many.push_back(forgotten("x@" + number + ".test"));
+    }
+    unwritten_changes changes;
+    changes.put(of_two_domains);
+    CHECK(changes.size() == kept + 1);
+    CHECK(changes.failed() == kept + 1);
+    CHECK(next(changes) == "domain a.test, domain b.test");
+    CHECK(changes.concerns(mailbox_of("another@a.test")));
+    CHECK_FALSE(changes.concerns(mailbox_of("x@1.test")));
+    CHECK(changes.failed() == 0);
+    changes.put(of_many);
+    CHECK(changes.failed() == kept + 3);
+    CHECK(next(changes) == "all");
+    // Also of one that could be written, if it were not for their number.
+    std::vector<change> flood;
+    for (std::size_t i = 0; i <= unwritten_changes::most; ++i) {
+        flood.push_back(known(std::to_string(i) + "@c.test"));
+    }
+    unwritten_changes others;
+    others.put(flood);
+    CHECK(others.size() < kept);
+}
+
+TEST_CASE("who waits is told whether what was changed is written") {
+    unwritten_changes changes;
+    CHECK(changes.wait(0ms));
+    changes.put({known("a@a.test")});
+    CHECK_FALSE(changes.wait(1ms));
+    const auto first = changes.begin(10);
+    changes.put({known("b@a.test")});
+    changes.written(first);
+    CHECK_FALSE(changes.wait(1ms));
+    SUBCASE("written after a failure") {
+        static_cast<void>(next(changes));
+        CHECK(changes.failed() == 0);
+        CHECK_FALSE(changes.wait(10h));
+        changes.written(changes.begin(10));
+        CHECK(changes.wait(10h));
+    }
+    SUBCASE("an attempt that began before has failed") {
+        static_cast<void>(next(changes));
+        changes.put({known("c@a.test")});
+        CHECK(changes.failed() == 0);
+        CHECK_FALSE(changes.wait(1ms));
+    }
+    SUBCASE("nobody writes any more") {
+        changes.close();
+        CHECK_FALSE(changes.wait(10h));
+    }
+}
