@@ -110,8 +110,7 @@ asio::awaitable<bool> change_writer::write_some() {
         fail();
         co_return false;
     }
-    changes_.written(some);
-    succeed();
+    succeed(some);
     co_return true;
 }
 
@@ -132,9 +131,12 @@ asio::awaitable<bool> change_writer::tell(std::vector<unwritten_changes::item> s
     co_return got.has_value();
 }
 
-void change_writer::succeed() {
-    if (!failing_ || changes_.size() > 0) return;
-    failing_ = merged_ = false;
+void change_writer::succeed(const std::vector<unwritten_changes::item>& some) {
+    changes_.written(some);
+    say_merged();
+    if (changes_.size() > 0) return;
+    merged_ = false;
+    if (!std::exchange(failing_, false)) return;
     store_->link().options().say(
         log_level::info, "the shared store has the changes that waited for it", {});
 }
@@ -148,9 +150,15 @@ void change_writer::fail() {
             "the shared store does not take a change now; it is kept and written later",
             {{"changes", std::to_string(waiting)}});
     }
-    const std::size_t merged = changes_.failed();
+    changes_.failed();
+    say_merged();
+}
+
+void change_writer::say_merged() {
+    const std::size_t merged = changes_.take_merged();
     if (merged == 0 || std::exchange(merged_, true)) return;
-    say(log_level::warning,
+    store_->link().options().say(
+        log_level::warning,
         "too many changes wait for the shared store; it will forget whole domains instead",
         {{"changes", std::to_string(merged)}});
 }

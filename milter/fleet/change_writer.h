@@ -42,8 +42,9 @@ private:
     asio::awaitable<bool> write_some();
     asio::awaitable<bool> tell(std::vector<unwritten_changes::item> some, bool written);
     asio::awaitable<void> wait(steady_time until);
-    void succeed();
+    void succeed(const std::vector<unwritten_changes::item>& some);
     void fail();
+    void say_merged();
 
     asio::any_io_executor executor_;
     std::shared_ptr<shared_store> store_;

@@ -61,7 +61,7 @@ edge::edge(store_options options,
       connections_per_host_(connections_per_host),
       changes_(known) {
     known_.believe(&trust_);
-    known_.on_change([this](const change& c) { tell(c); });
+    known_.on_change([this](const std::vector<change>& some) { tell(some); });
 }
 
 edge::attachment edge::attach(const asio::any_io_executor& executor) {
@@ -124,9 +124,9 @@ void edge::publish(notice::kind what, std::string_view name, unsigned seconds) {
                });
 }
 
-void edge::tell(const change& c) {
+void edge::tell(const std::vector<change>& some) {
     // In this order: who looks something up sees one of the two.
-    unwritten_.put({c});
+    unwritten_.put(some);
     ++heard_;
     const std::lock_guard lock(mutex_);
     if (const auto writer = writer_.lock()) writer->look();

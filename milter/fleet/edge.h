@@ -58,7 +58,7 @@ public:
     // Before the first of the loops goes: tells nobody any more.
     void close();
 
-    void tell(const verdicts::change& c);
+    void tell(const std::vector<verdicts::change>& some);
     // A recipient that was deliverable and is refused.
     void tell_refused(const smtpclient::mailbox& recipient);
     void tell_interlock(std::string_view domain, bool closed);

@@ -97,19 +97,22 @@ void unwritten_changes::written(const std::vector<item>& some) {
     changed_.notify_all();
 }
 
-std::size_t unwritten_changes::failed() {
-    std::size_t merged = 0;
+void unwritten_changes::failed() {
     {
         const std::lock_guard lock(mutex_);
         failed_ = tried_;
-        if (items_.size() > most_kept) merged = merge();
+        if (items_.size() > most_kept) merge();
     }
     changed_.notify_all();
-    return merged;
 }
 
-std::size_t unwritten_changes::merge() {
-    const std::size_t before = items_.size();
+std::size_t unwritten_changes::take_merged() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(names_merged_, 0);
+}
+
+void unwritten_changes::merge() {
+    names_merged_ += items_.size();
     failed_ = merged_ = last_;  // who waits for one of these waits in vain
     std::set<std::string> domains;
     bool all = numbers_.contains({});
@@ -129,7 +132,6 @@ std::size_t unwritten_changes::merge() {
         if (!all) insert(name, {change::kind::forget_domain, name});
     }
     count_ = items_.size();
-    return before;
 }
 
 bool unwritten_changes::wait(std::chrono::milliseconds at_most) const {

@@ -44,8 +44,9 @@ public:
     [[nodiscard]] std::vector<item> begin(std::size_t at_most);
     void told(const std::vector<item>& some);
     void written(const std::vector<item>& some);
-    // The store takes nothing now. Gives of how many names only the domains are left, or less.
-    std::size_t failed();
+    void failed();  // the store takes nothing now
+    // Of how many names only the domains are left, or less, since this was asked for.
+    [[nodiscard]] std::size_t take_merged();
 
     // Until all that is put by now is written (true), or cannot be written now, or the time is
     // over.
@@ -55,7 +56,7 @@ public:
 private:
     void insert(const std::string& name, verdicts::change c);
     void erase(std::uint64_t number);
-    std::size_t merge();
+    void merge();
 
     mutable std::mutex mutex_;
     mutable std::condition_variable changed_;
@@ -66,6 +67,7 @@ private:
     std::uint64_t tried_ = 0;   // the last when an attempt began
     std::uint64_t failed_ = 0;  // the same, of one that has failed
     std::uint64_t merged_ = 0;  // the last when the newest merger was
+    std::size_t names_merged_ = 0;
     bool closed_ = false;
     std::atomic<std::size_t> count_ = 0;
 };

@@ -176,7 +176,11 @@ void cache::declare(const std::vector<smtpclient::mailbox>& recipients, const mo
     // Who declares more than can wait to be written is held up instead.
     if (recipients.size() >= many) below_->flush(for_writing);
     if (!tell_) return;
-    for (const auto& recipient : recipients) tell_({change::kind::declare, recipient.address()});
+    std::vector<change> all;
+    all.reserve(recipients.size());
+    for (const auto& recipient : recipients)
+        all.push_back({change::kind::declare, recipient.address()});
+    tell_(all);
 }
 
 void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
@@ -197,7 +201,7 @@ void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, con
 
 std::size_t cache::forget(const smtpclient::mailbox& recipient) {
     const std::size_t count = forget_here(recipient);
-    if (tell_) tell_({change::kind::forget_address, recipient.address()});
+    if (tell_) tell_({{change::kind::forget_address, recipient.address()}});
     return count;
 }
 
@@ -211,7 +215,7 @@ std::size_t cache::forget_here(const smtpclient::mailbox& recipient) {
 
 std::size_t cache::forget_domain(std::string_view lower_case) {
     const std::size_t count = forget_domain_here(lower_case);
-    if (tell_) tell_({change::kind::forget_domain, std::string(lower_case)});
+    if (tell_) tell_({{change::kind::forget_domain, std::string(lower_case)}});
     return count;
 }
 
@@ -273,7 +277,7 @@ std::size_t cache::forget_all() {
     below_->forget_all();
     const entry_counts before = memory_.size();
     memory_.clear();
-    if (tell_) tell_({change::kind::forget_all, {}});
+    if (tell_) tell_({{change::kind::forget_all, {}}});
     return before.deliverable + before.undeliverable + before.undetermined;
 }
 

@@ -81,8 +81,10 @@ public:
     // While it does not hold, what memory has is only good where nothing better can be had. Before
     // the first find(); must outlive the cache.
     void believe(const trust* t) { trust_ = t; }
-    // Called after each change below.
-    void on_change(std::function<void(const change&)> tell) { tell_ = std::move(tell); }
+    // Called after each change below; once for many addresses.
+    void on_change(std::function<void(const std::vector<change>&)> tell) {
+        tell_ = std::move(tell);
+    }
     // What other edges have changed; tells nobody.
     void apply(const std::vector<change>& changes, const moment& now);
     // How long the oldest record can be kept, and how much longer than its life.
@@ -134,7 +136,7 @@ private:
     memory memory_;
     doubts doubts_;
     const trust* trust_ = nullptr;
-    std::function<void(const change&)> tell_;
+    std::function<void(const std::vector<change>&)> tell_;
 };
 
 // "memory" or "lmdb:DIRECTORY": [cache] store.

@@ -127,3 +127,39 @@ TEST_CASE("what waits for the store is said once when it begins, and once when i
     CHECK(soon([&] { return e.said("the shared store has the changes") == 1; }));
     CHECK(e.said(kept) == 1);
 }
+
+TEST_CASE("a long list of declared addresses reaches the store and the other edge") {
+    const tests::redis_server redis;
+    running_edge one(redis);
+    running_edge two(redis);
+    REQUIRE(soon([&] { return one.is_ready() && two.is_ready(); }));
+    constexpr std::size_t many = 20000;
+    const auto all = people(many);
+    one.known().declare(all, moment::now());
+    CHECK(one.unwritten().wait(60s));
+    CHECK(redis.ask({"DBSIZE"}) == std::to_string(2 * many + 1));  // with marks, and the seed
+    CHECK(soon([&] { return two.known().show(all.back()).size() == 1; }));
+    CHECK(one.said("") == 1);  // "the shared store is used"
+    CHECK(two.said("") == 1);
+}
+
+TEST_CASE("a long list is kept while the store is away, as far as there is room") {
+    tests::redis_server redis;
+    running_edge e(redis);
+    REQUIRE(soon([&] { return e.is_ready(); }));
+    redis.kill();
+    CHECK(soon([&] { return e.is_in_trouble(); }));
+    constexpr auto most = milter::fleet::unwritten_changes::most_kept;
+    e.known().declare(people(most), moment::now());
+    CHECK_FALSE(e.unwritten().wait(30s));
+    CHECK(e.unwritten().size() == most);
+    CHECK(e.said("too many") == 0);
+    e.known().declare(people(most + 1), moment::now());
+    CHECK_FALSE(e.unwritten().wait(30s));
+    CHECK(e.unwritten().size() == 1);  // the domain
+    CHECK(soon([&] { return e.said("too many") == 1; }));
+    CHECK(e.said(kept) == 1);
+    redis.start();
+    CHECK(soon([&] { return e.unwritten().size() == 0; }));
+    CHECK(redis.ask({"DBSIZE"}) == "2");
+}
