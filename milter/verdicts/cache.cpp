@@ -227,29 +227,42 @@ std::size_t cache::forget_domain_here(std::string_view lower_case) {
     return memory_.forget_domain(tag);
 }
 
-// Each address once, by the last word about it: all of memory is looked through for them together.
+// Each address once, by the last word about it or all of its domain: all of memory is looked
+// through for them together, after the domains.
 void cache::apply(const std::vector<change>& changes, const moment& now) {
-    std::map<std::string, bool> declared;
+    struct last_word {
+        smtpclient::mailbox recipient;
+        bool declared;
+    };
+    // By the domain's tag, so that a domain takes out its own at once.
+    std::map<std::uint32_t, std::map<std::string, last_word>> words;
     for (const change& c : changes) {
         switch (c.what) {
             case change::kind::forget_address:
-            case change::kind::declare:
-                declared[c.name] = c.what == change::kind::declare;
+            case change::kind::declare: {
+                const auto recipient = smtpclient::mailbox::parse(c.name);
+                if (!recipient) break;
+                const last_word word{*recipient, c.what == change::kind::declare};
+                words[tags(*recipient).domain].insert_or_assign(recipient->key(), word);
                 break;
+            }
             case change::kind::forget_domain:
+                words.erase(tag_of_domain(c.name, below_->seed()));
                 forget_domain_here(c.name);
                 break;
             case change::kind::forget_all:
+                words.clear();
                 memory_.clear();
                 break;
         }
     }
     tag_set forgotten;
     std::vector<smtpclient::mailbox> known;
-    for (const auto& [name, is_known] : declared) {
-        const auto recipient = smtpclient::mailbox::parse(name);
-        if (recipient && is_known) known.push_back(*recipient);
-        if (recipient && !is_known) forgotten.insert(tags_of(*recipient, below_->seed()).address);
+    for (const auto& [domain, of_domain] : words) {
+        for (const auto& [key, word] : of_domain) {
+            if (word.declared) known.push_back(word.recipient);
+            if (!word.declared) forgotten.insert(tags(word.recipient).address);
+        }
     }
     if (!forgotten.empty()) memory_.forget_addresses(forgotten);
     if (!known.empty()) declare_here(known, now);

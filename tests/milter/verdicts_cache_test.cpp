@@ -232,6 +232,37 @@ TEST_CASE("What is forgotten is forgotten on disk, and what is declared survives
     CHECK(second.reason_of("u@a1.test", restarted_after(1h)) == "nothing");
 }
 
+TEST_CASE("What other edges have changed counts in their order, however much comes together") {
+    using milter::verdicts::change;
+    const change known{change::kind::declare, "u@a1.test"};
+    const change unknown_again{change::kind::forget_address, "u@A1.test"};
+    const change domain{change::kind::forget_domain, "a1.test"};
+    const change other_domain{change::kind::forget_domain, "b1.test"};
+    const change all{change::kind::forget_all, {}};
+    struct row {
+        std::vector<change> changes;
+        std::string becomes;
+    };
+    for (const row& r : {row{{known}, "accepted"},
+                         row{{known, unknown_again}, "nothing"},
+                         row{{unknown_again, known}, "accepted"},
+                         row{{known, domain}, "nothing"},
+                         row{{domain, known}, "accepted"},
+                         row{{known, other_domain}, "accepted"},
+                         row{{known, all}, "nothing"},
+                         row{{all, known}, "accepted"},
+                         row{{known, domain, unknown_again, known}, "accepted"},
+                         row{{{change::kind::declare, "no address"}, known, domain}, "nothing"}}) {
+        CAPTURE(r.changes.size());
+        kept_records records;
+        one_run run(records);
+        run.store("u@a1.test", unknown, start);
+        run.all.apply(r.changes, start);
+        records.clear();  // memory alone: a shared store has its own marks
+        CHECK(run.reason_of("u@a1.test", start) == r.becomes);
+    }
+}
+
 TEST_CASE("The store of the configuration is the one that is made") {
     cache_settings s;
     s.store = "memory";
