@@ -40,12 +40,14 @@ change_writer::change_writer(asio::any_io_executor executor,
                              std::shared_ptr<shared_store> store,
                              unwritten_changes& changes,
                              std::string edge,
-                             std::function<change_lives()> lives)
+                             std::function<change_lives()> lives,
+                             std::function<void()> all_forgotten)
     : executor_(std::move(executor)),
       store_(std::move(store)),
       changes_(changes),
       edge_(std::move(edge)),
       lives_(std::move(lives)),
+      all_forgotten_(std::move(all_forgotten)),
       pause_(executor_) {}
 
 void change_writer::start() {
@@ -103,6 +105,8 @@ asio::awaitable<bool> change_writer::write_some() {
     const change_lives lives = lives_();
     const writing result = co_await store_->write(std::move(what), lives);
     const bool written = result == writing::done;
+    // Before this edge takes records again.
+    if (written && some.front().what.what == change::kind::forget_all) all_forgotten_();
     bool told = false;
     if (result != writing::unanswered) told = co_await tell(some, written);
     if (stopped_) co_return false;

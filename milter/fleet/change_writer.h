@@ -26,12 +26,13 @@ namespace callforward::milter::fleet {
 
 class change_writer : public std::enable_shared_from_this<change_writer> {
 public:
-    // changes must outlive it. edge: its name in notices.
+    // changes must outlive it. edge: its name in notices. all_forgotten: there is another seed.
     change_writer(asio::any_io_executor executor,
                   std::shared_ptr<shared_store> store,
                   unwritten_changes& changes,
                   std::string edge,
-                  std::function<change_lives()> lives);
+                  std::function<change_lives()> lives,
+                  std::function<void()> all_forgotten);
 
     void start();
     void stop();
@@ -51,6 +52,7 @@ private:
     unwritten_changes& changes_;
     const std::string edge_;
     const std::function<change_lives()> lives_;
+    const std::function<void()> all_forgotten_;
     asio::steady_timer pause_;
     bool stopped_ = false;
     bool failing_ = false;

@@ -83,9 +83,15 @@ edge::attachment edge::attach(const asio::any_io_executor& executor) {
         to.regained = [this] { trust_.regained(clock::now()); };
         to.lost = [this](steady_time since) { trust_.lost(since); };
         a.news = std::make_shared<notices>(executor, options_, tls_.get(), std::move(to));
-        a.writer = std::make_shared<change_writer>(executor, a.store, unwritten_, name_, [this] {
-            return change_lives{known_.longest_life(), known_.declared_life()};
-        });
+        a.writer = std::make_shared<change_writer>(
+            executor,
+            a.store,
+            unwritten_,
+            name_,
+            [this] {
+                return change_lives{known_.longest_life(), known_.declared_life()};
+            },
+            [this] { outdate_seed(); });
         writer_ = a.writer;
         asio::post(executor, [news = a.news, writer = a.writer] {
             news->start();
@@ -164,16 +170,20 @@ asio::awaitable<void> edge::repeat_interlocks(asio::any_io_executor executor) {
     }
 }
 
-void edge::hear(const notice& n) {
-    if (n.what == notice::kind::forget_all) {
-        // Ours, too: the other loops have to see the new seed.
-        const std::lock_guard lock(mutex_);
-        for (const loop& l : loops_) {
-            asio::post(l.executor, [store = l.store] {
-                if (const auto s = store.lock()) s->link().look_at_seed();
-            });
-        }
+// Nothing is looked up on any loop until it has read the seed again.
+void edge::outdate_seed() {
+    const std::lock_guard lock(mutex_);
+    for (const loop& l : loops_) {
+        const auto store = l.store.lock();
+        if (!store) continue;
+        store->link().outdate_seed();
+        asio::post(l.executor, [weak = l.store] {
+            if (const auto s = weak.lock()) s->link().look_at_seed();
+        });
     }
+}
+
+void edge::hear(const notice& n) {
     if (n.edge == name_) return;
     const auto domain = dns::domain::parse(n.name);
     const auto recipient = smtpclient::mailbox::parse(n.name);
@@ -187,6 +197,7 @@ void edge::hear(const notice& n) {
             changes_.put({change::kind::forget_domain, n.name});
             return;
         case notice::kind::forget_all:
+            outdate_seed();  // first: who sees the other sees this
             ++heard_;
             changes_.put({change::kind::forget_all, {}});
             return;

@@ -79,7 +79,7 @@ void redis_link::stop() {
 }
 
 bool redis_link::is_usable() const {
-    if (!ready_ || slow_) return false;
+    if (!ready_ || slow_ || !knows_seed()) return false;
     const auto since = connection_->unanswered_since();
     return !since || clock::now() - *since < options_->timeout;
 }
@@ -139,6 +139,7 @@ asio::awaitable<std::string> redis_link::introduce() {
         commands += resp_command({"SCRIPT", "LOAD", source_of(static_cast<script>(i))});
     }
     commands += seed_commands();
+    seed_read_ = seed_wanted_;  // if this fails nothing is ready
     const auto deadline = clock::now() + o.connect_within;
     const auto got = co_await connection_->request(std::move(commands), scripts + 2, deadline);
     if (!got) {
@@ -218,7 +219,8 @@ void redis_link::beat(steady_time now) {
     const bool left = writes_ == trouble::read_only && now - read_only_since_ >= read_only_at_most;
     if (left) {
         connection_->close("it only reads");
-    } else if (now - seed_looked_at_ >= between_seeds || writes_ != trouble::none) {
+    } else if (now - seed_looked_at_ >= between_seeds || writes_ != trouble::none ||
+               !knows_seed()) {
         look_at_seed();
     }
 }
@@ -226,9 +228,11 @@ void redis_link::beat(steady_time now) {
 void redis_link::look_at_seed() {
     if (!ready_) return;
     seed_looked_at_ = clock::now();
-    tell(seed_commands(), 2, [self = shared_from_this()](std::optional<replies> got) {
+    const std::uint64_t wanted = seed_wanted_;
+    tell(seed_commands(), 2, [self = shared_from_this(), wanted](std::optional<replies> got) {
         if (!got) return;
         self->adopt_seed(got->back());
+        if (!got->back().is_error()) self->seed_read_ = std::max(self->seed_read_, wanted);
         self->see_writes(got->front());
     });
 }

@@ -7,7 +7,8 @@
 // sentinels the master is asked for each time. A master that turns read-only is left after 5 s, for
 // an address may have moved. Every connection agrees with the others on the seed of keys and
 // checksums, which is kept in the store itself; when it changes, older records are not found any
-// more. Owner: shared with its own coroutine, until stop(). One event loop thread.
+// more. Once it is said to be outdated a link is not usable until it has read it again. Owner:
+// shared with its own coroutine, until stop(). One event loop thread.
 #pragma once
 
 #include "milter/fleet/redis_connection.h"
@@ -20,7 +21,9 @@
 #include <asio/steady_timer.hpp>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -68,6 +71,7 @@ public:
     // Another seed for all: nothing that is stored now is found any more. Gives the reply of SET.
     [[nodiscard]] asio::awaitable<std::optional<replies>> change_seed();
     void look_at_seed();
+    void outdate_seed() { ++seed_wanted_; }  // any thread
 
 private:
     asio::awaitable<void> live(std::shared_ptr<redis_link> self);
@@ -78,6 +82,7 @@ private:
     asio::awaitable<void> wait(std::chrono::milliseconds time);
     void beat(steady_time now);
     bool adopt_seed(const resp_value& stored);
+    [[nodiscard]] bool knows_seed() const { return seed_read_ == seed_wanted_; }
     [[nodiscard]] std::string seed_commands() const;
     void see_writes(const resp_value& reply);
     void too_late();
@@ -101,7 +106,9 @@ private:
     trouble left_for_ = trouble::unreachable;  // why we left a connection that stood
     std::size_t sentinels_ = 0;
     verdicts::hash_seed seed_;
-    std::array<std::string, scripts> hashes_;  // "" for one that is not loaded
+    std::atomic<std::uint64_t> seed_wanted_ = 0;  // how often it was outdated
+    std::uint64_t seed_read_ = 0;                 // the same when it was last asked for
+    std::array<std::string, scripts> hashes_;     // "" for one that is not loaded
     std::minstd_rand random_;
 };
 

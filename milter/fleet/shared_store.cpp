@@ -91,6 +91,7 @@ std::string shared_store::look_commands(const question_names& n) const {
 }
 
 asio::awaitable<std::optional<findings>> shared_store::find(const question_names& names) {
+    if (names.seed != link_->seed()) co_return std::nullopt;  // everything was forgotten meanwhile
     std::string commands = look_commands(names);
     const auto got = co_await link_->ask(std::move(commands), look_replies);
     if (!got || got->front().is_error()) co_return std::nullopt;
@@ -103,6 +104,7 @@ std::string shared_store::fresh_token() {
 }
 
 asio::awaitable<std::optional<lease>> shared_store::try_lease(const question_names& names) {
+    if (names.seed != link_->seed()) co_return std::nullopt;
     lease l;
     l.token = fresh_token();
     const std::string life = std::to_string(options_->lease.count());

@@ -172,15 +172,16 @@ void cache::declare(const smtpclient::mailbox& recipient, const moment& now) {
 }
 
 void cache::declare(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
+    if (tell_) {
+        std::vector<change> all;
+        all.reserve(recipients.size());
+        for (const auto& recipient : recipients)
+            all.push_back({change::kind::declare, recipient.address()});
+        tell_(all);
+    }
     declare_here(recipients, now);
     // Who declares more than can wait to be written is held up instead.
     if (recipients.size() >= many) below_->flush(for_writing);
-    if (!tell_) return;
-    std::vector<change> all;
-    all.reserve(recipients.size());
-    for (const auto& recipient : recipients)
-        all.push_back({change::kind::declare, recipient.address()});
-    tell_(all);
 }
 
 void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
@@ -200,9 +201,8 @@ void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, con
 }
 
 std::size_t cache::forget(const smtpclient::mailbox& recipient) {
-    const std::size_t count = forget_here(recipient);
     if (tell_) tell_({{change::kind::forget_address, recipient.address()}});
-    return count;
+    return forget_here(recipient);
 }
 
 std::size_t cache::forget_here(const smtpclient::mailbox& recipient) {
@@ -214,9 +214,8 @@ std::size_t cache::forget_here(const smtpclient::mailbox& recipient) {
 }
 
 std::size_t cache::forget_domain(std::string_view lower_case) {
-    const std::size_t count = forget_domain_here(lower_case);
     if (tell_) tell_({{change::kind::forget_domain, std::string(lower_case)}});
-    return count;
+    return forget_domain_here(lower_case);
 }
 
 std::size_t cache::forget_domain_here(std::string_view lower_case) {
@@ -286,11 +285,11 @@ milliseconds cache::longest_life() const {
 }
 
 std::size_t cache::forget_all() {
+    if (tell_) tell_({{change::kind::forget_all, {}}});
     forget_doubts();
     below_->forget_all();
     const entry_counts before = memory_.size();
     memory_.clear();
-    if (tell_) tell_({{change::kind::forget_all, {}}});
     return before.deliverable + before.undeliverable + before.undetermined;
 }
 

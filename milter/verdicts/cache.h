@@ -81,7 +81,8 @@ public:
     // While it does not hold, what memory has is only good where nothing better can be had. Before
     // the first find(); must outlive the cache.
     void believe(const trust* t) { trust_ = t; }
-    // Called after each change below; once for many addresses.
+    // Called before each change below, so that nothing older is taken from elsewhere after it; once
+    // for many addresses.
     void on_change(std::function<void(const std::vector<change>&)> tell) {
         tell_ = std::move(tell);
     }

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -230,6 +231,30 @@ TEST_CASE("What is forgotten is forgotten on disk, and what is declared survives
     one_run second(records);
     CHECK(second.reason_of("n@a1.test", restarted_after(1h)) == "accepted");
     CHECK(second.reason_of("u@a1.test", restarted_after(1h)) == "nothing");
+}
+
+TEST_CASE("Other edges are told of a change before it is made, so that nothing older comes back") {
+    kept_records records;
+    one_run run(records);
+    const auto u = smtpclient::mailbox::parse("u@a1.test").value();
+    std::string before;
+    run.all.on_change([&](const std::vector<milter::verdicts::change>& changes) {
+        CHECK(changes.size() == 1);
+        before = run.reason_of("u@a1.test", start);
+    });
+    const std::vector<std::function<void()>> ways{[&] { run.all.forget(u); },
+                                                  [&] { run.all.forget_domain("a1.test"); },
+                                                  [&] { run.all.forget_all(); }};
+    for (const auto& forget : ways) {
+        run.store("u@a1.test", unknown, start);
+        forget();
+        CHECK(before == "unknown_user");
+        records.clear();
+        CHECK(run.reason_of("u@a1.test", start) == "nothing");
+    }
+    run.all.declare(u, start);
+    CHECK(before == "nothing");
+    CHECK(run.reason_of("u@a1.test", start) == "accepted");
 }
 
 TEST_CASE("What other edges have changed counts in their order, however much comes together") {

@@ -106,6 +106,20 @@ TEST_CASE("a domain that is forgotten, and all that is, are so on both engines")
     CHECK(e.host.count("rcpt ") == 2);
 }
 
+TEST_CASE("after everything was forgotten no loop of an engine finds what was known before") {
+    const tests::redis_server redis;
+    two_engines e("", sharing(redis), redis);
+    std::vector<smtpclient::question> all;
+    for (int i = 0; i < 40; ++i) all.push_back(about(e.host, "u" + std::to_string(i) + "@a.test"));
+    for (const auto& q : all) CHECK(ask(e.one, q) == "accepted probe");
+    for (const auto& q : all) CHECK(ask(e.two, q) == "accepted cache");
+    e.host.use("rcpt * 550 5.1.1 no such user\n");
+    e.one.known().forget_all();
+    for (const auto& q : all) CHECK(ask(e.one, q) == "unknown_user probe");
+    CHECK(soon([&] { return e.two.known().size().deliverable == 0; }));
+    for (const auto& q : all) CHECK(ask(e.two, q).starts_with("unknown_user"));
+}
+
 TEST_CASE("an address that is declared on one engine is known to both") {
     const tests::redis_server redis;
     two_engines e("rcpt new@* 550 5.1.1 no such user\n", sharing(redis), redis);

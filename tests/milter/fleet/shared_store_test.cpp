@@ -264,3 +264,24 @@ TEST_CASE("what others have written at our keys is not read, nor does it end any
     CHECK(e.found().records.empty());
     CHECK(e.two.store().is_usable());
 }
+
+TEST_CASE("once everything is forgotten nothing is looked up until the seed is read again") {
+    two_edges e;
+    auto& link = e.two.store().link();
+    const question_names before = names_in(e.two);
+    e.one.store().put(names_in(e.one), kept_as::record, {}, {}, tests::record_of_number(3), 2h);
+    e.settle();
+    CHECK(e.found().records.size() == 1);
+    link.look_at_seed();  // too early
+    CHECK(e.write(change::kind::forget_all, "") == writing::done);
+    link.outdate_seed();
+    std::string ping = milter::fleet::resp_command({"PING"});
+    CHECK(e.two.get(link.insist(std::move(ping), 1)).has_value());
+    CHECK_FALSE(e.two.store().is_usable());
+    CHECK_FALSE(e.two.get(e.two.store().find(before)).has_value());
+    CHECK(e.two.within(30s, [&] { return e.two.store().is_usable(); }));  // by itself
+    CHECK(e.found().records.empty());
+    // Whoever began before would find what it knew by its old names.
+    CHECK_FALSE(e.two.get(e.two.store().find(before)).has_value());
+    CHECK_FALSE(e.two.get(e.two.store().try_lease(before)).has_value());
+}
