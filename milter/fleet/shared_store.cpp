@@ -208,7 +208,8 @@ shared_store::marking shared_store::mark(const std::vector<change>& changes,
         const digest key = verdicts::key_of_declared(*recipient, seed);
         const std::string tag = address_tag(key);
         m.add({"SET", tag + 'f', fresh, "PX", life});
-        if (c.what == change::kind::forget_address) {
+        // A life of nothing is an error to Redis.
+        if (c.what == change::kind::forget_address || lives.declared <= 0ms) {
             m.add({"DEL", tag + 'd'});
             continue;
         }

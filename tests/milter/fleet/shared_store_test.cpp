@@ -133,6 +133,19 @@ TEST_CASE("a declared address is known to all, though its domain was forgotten b
     CHECK(e.found().records.empty());
 }
 
+TEST_CASE("a declared address that is to be kept for no time is only forgotten") {
+    two_edges e;
+    e.one.store().put(names_in(e.one), kept_as::record, {}, {}, tests::record_of_number(3), 2h);
+    CHECK(e.write(change::kind::declare, "user3@a3.test") == writing::done);
+    CHECK(e.found().records.size() == 1);
+    const auto reports = e.one.reports();
+    std::vector<change> changes{{change::kind::declare, "user3@a3.test"}};
+    CHECK(e.one.get(e.one.store().write(std::move(changes), {24h, 0ms})) == writing::done);
+    CHECK(e.found().records.empty());
+    CHECK(e.one.reports() == reports);
+    CHECK(e.one.store().is_usable());
+}
+
 TEST_CASE("changes that are written together count in their order") {
     two_edges e;
     const auto write = [&](std::vector<change> changes) {
