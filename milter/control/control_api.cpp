@@ -116,7 +116,8 @@ http_response control_api::cache(const http_request& r) {
         j["domain"] = domain->name();
         j["memory"] = to_json(all.count_domain(domain->name()));
     }
-    j["store"] = json::array();
+    // Null: not looked in. A shared store is found by question only, not by name.
+    j["store"] = watched_.asking.shared() == nullptr ? json(json::array()) : json(nullptr);
     bool more = false;
     std::string from;
     do {
@@ -140,11 +141,16 @@ http_response control_api::exported(const http_request& r) {
     verdicts::store& below = watched_.asking.known().below();
     const auto page = below.list(*from, page_size);
     if (!page) {
-        const std::string complaint = below.complaint();
-        return wrong(conflict,
-                     complaint.empty() ? "this [cache] store cannot be listed: memory keeps no "
-                                         "addresses, only their digests"
-                                       : complaint);
+        std::string complaint = below.complaint();
+        if (watched_.asking.shared() != nullptr) {
+            complaint =
+                "this [cache] store cannot be listed: it is shared, and its keys are digests";
+        } else if (complaint.empty()) {
+            complaint =
+                "this [cache] store cannot be listed: memory keeps no addresses, only their "
+                "digests";
+        }
+        return wrong(conflict, complaint);
     }
     const auto now = verdicts::moment::now();
     json j{{"total", below.records()}, {"next", to_hex(page->next)}, {"records", json::array()}};
@@ -183,7 +189,8 @@ http_response control_api::known(const http_request& r) {
 
 http_response control_api::flush(const http_request& r) {
     verdicts::cache& all = watched_.asking.known();
-    const std::size_t stored = all.below().records();
+    const json stored =
+        watched_.asking.shared() == nullptr ? json(all.below().records()) : json(nullptr);
     const std::size_t in_memory = all.forget_all();
     log_change(r, "flush", std::to_string(in_memory) + " entries");
     return changed({{"forgotten", in_memory}, {"stored", stored}});

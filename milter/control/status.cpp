@@ -60,6 +60,7 @@ json cache_state(const watched& w) {
     j["store_error"] = complaint.empty() ? json(nullptr) : json(complaint);
     j["stored"] = known.below().records();
     if (const fleet::edge* const shared = w.asking.shared()) {
+        j["stored"] = nullptr;  // others' as well, and not counted
         j["unwritten"] = shared->unwritten().size();
     }
     j["memory"] = to_json(known.size());

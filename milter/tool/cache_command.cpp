@@ -69,8 +69,13 @@ void show(const json& found) {
                   << " deliverable, " << text_at(memory, "undeliverable") << " undeliverable, "
                   << text_at(memory, "undetermined") << " undetermined\n";
     }
-    if (found.at("store").empty()) std::cout << "  in the store: nothing\n";
-    for (const json& entry : found.at("store")) {
+    const json& store = found.at("store");
+    if (store.is_null()) {
+        std::cout << "  in the store: not looked in, since it is shared\n";
+    } else if (store.empty()) {
+        std::cout << "  in the store: nothing\n";
+    }
+    for (const json& entry : store) {
         std::cout << "  in the store: "
                   << (memory.is_array() ? "" : text_at(entry, "recipient") + ", ")
                   << in_colour(shade_of(entry), verdict_words(entry)) << "\n    " << life(entry)
@@ -231,8 +236,11 @@ int run_cache_flush(const daemon_options& o) {
     if (o.json) {
         std::cout << result.dump() << '\n';
     } else {
+        const std::string stored = text_at(result, "stored");
         std::cout << "Everything is forgotten: " << text_at(result, "forgotten")
-                  << " entries in memory, " << text_at(result, "stored") << " in the store.\n";
+                  << " entries in memory, "
+                  << (stored.empty() ? "and the shared store begins anew.\n"
+                                     : stored + " in the store.\n");
         if (!is_shared(result)) say_unshared();
     }
     return EX_OK;

@@ -113,17 +113,26 @@ std::string configuration_text(const json& status, bool colours) {
     return text;
 }
 
+// Of a shared store it is not known.
+std::string stored_words(const json& cache) {
+    const std::string stored = text_at(cache, "stored");
+    return stored.empty() ? ", shared" : ", " + stored + " stored";
+}
+
 std::string cache_text(const json& status, bool colours) {
     const json& c = status.at("cache");
     const json& m = c.at("memory");
-    std::string text =
-        left("cache", label) + text_at(c, "store") + ", " + text_at(c, "stored") + " stored\n";
+    std::string text = left("cache", label) + text_at(c, "store") + stored_words(c) + '\n';
     text += left("", label) + "in memory " + text_at(m, "deliverable") + " deliverable, " +
             text_at(m, "undeliverable") + " undeliverable, " + text_at(m, "undetermined") +
             " undetermined\n";
     text += left("", label) + text_at(c, "evictions") + " put out of memory for want of room\n";
     if (const std::string error = text_at(c, "store_error"); !error.empty()) {
         text += left("", label) + in_colour(colour::bad, error, colours) + '\n';
+    }
+    if (c.value("unwritten", 0) > 0) {
+        const std::string waiting = text_at(c, "unwritten") + " changes wait for it";
+        text += left("", label) + in_colour(colour::warning, waiting, colours) + '\n';
     }
     return text;
 }
@@ -236,8 +245,7 @@ std::string top_text(
     std::string all =
         in_colour(colour::strong, "callforward-milter " + text_at(status, "version"), colours) +
         ", up " + duration_words(number_at(status, "uptime_s")) + ", " +
-        text_at(status, "pending") + " pending, " + text_at(status.at("cache"), "stored") +
-        " stored; q ends\n";
+        text_at(status, "pending") + " pending" + stored_words(status.at("cache")) + "; q ends\n";
     all += verdict_rows(status, colours) + '\n' + hosts_text(hosts, width, colours);
     std::string screen;
     std::size_t lines = 0;

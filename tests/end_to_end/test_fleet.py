@@ -202,6 +202,26 @@ class Fleet(Edges, unittest.TestCase):
             wait_until(lambda d=daemon: self.ask(d, "known@one.test").startswith("550 5.1.1"),
                        "the recipient to be forgotten", 20)
 
+    def test_the_tool_says_that_it_does_not_look_into_the_store_and_not_that_it_is_empty(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        daemon = self.edges[0]
+        self.assertEqual(self.ask(daemon, "known@one.test"), "")
+        self.assertIsNone(self.tool(daemon, "cache", "show", "known@one.test")["store"])
+        self.assertIsNone(self.tool(daemon, "status")["cache"]["stored"])
+
+        def text(*words, code=0):
+            done = subprocess.run([binary("milter", "tool", "callforward"), *words, "--socket",
+                                   daemon.control], capture_output=True, text=True, timeout=30,
+                                  check=False)
+            self.assertEqual(done.returncode, code, done)
+            return done.stdout + done.stderr
+        for what in ("known@one.test", "one.test"):
+            self.assertIn("in the store: not looked in, since it is shared", text("cache", "show", what))
+        self.assertIn("it is shared", text("cache", "export", code=75))
+        self.assertRegex(text("cache", "flush"), "1 entries in memory, and the shared store begins anew")
+
     def test_connections_to_a_host_are_counted_over_all_edges(self):
         redis = Redis(self.box)
         # Whoever waits for the connections of the edge that is killed waits for up to 15 s.

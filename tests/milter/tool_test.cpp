@@ -123,6 +123,21 @@ TEST_CASE("Parts and times are written out, and not all is never said of a part"
     CHECK(shown(0, 99.6).find(" 100 / 120") != std::string::npos);
 }
 
+TEST_CASE("Status does not say that a shared store is empty, but what waits for it") {
+    json shared = status();
+    shared["cache"]["store"] = "redis://cache.test/0";
+    shared["cache"]["stored"] = nullptr;
+    shared["cache"]["unwritten"] = 0;
+    const std::string text = status_text(shared, false);
+    CHECK(text.find("redis://cache.test/0, shared\n") != std::string::npos);
+    CHECK(text.find("stored") == std::string::npos);
+    CHECK(text.find("wait for it") == std::string::npos);
+    const json hosts{{"complete", true}, {"hosts", json::array()}};
+    CHECK(top_text(shared, hosts, 80, 24, false).find("stored") == std::string::npos);
+    shared["cache"]["unwritten"] = 3;
+    CHECK(status_text(shared, false).find("3 changes wait for it") != std::string::npos);
+}
+
 TEST_CASE("Next hops fit into the terminal's width, whatever they say") {
     const std::string long_error(500, 'x');
     const json hosts{{"complete", true},
