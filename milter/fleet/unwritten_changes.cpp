@@ -30,9 +30,14 @@ std::optional<std::string> name_of(const change& c) {
 }  // namespace
 
 void unwritten_changes::put(const std::vector<change>& some) {
+    // Event loops wait for the lock, and this takes its time for a long list.
+    std::vector<std::optional<std::string>> names;
+    names.reserve(some.size());
+    for (const change& c : some) names.push_back(name_of(c));
     const std::lock_guard lock(mutex_);
-    for (const change& c : some) {
-        const auto name = name_of(c);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+        const change& c = some[i];
+        const auto& name = names[i];
         if (!name) continue;
         if (c.what == change::kind::forget_all) {
             items_.clear();

@@ -92,7 +92,7 @@ bool is_shared(const json& result) {
 }
 
 void say_unshared() {
-    std::cout << "The shared store does not take it now: the other hosts know when it does.\n";
+    std::cout << "The shared store has not got all of it yet: the other hosts know when it has.\n";
 }
 
 struct import_sums {
