@@ -230,11 +230,24 @@ void redis_link::look_at_seed() {
     seed_looked_at_ = clock::now();
     const std::uint64_t wanted = seed_wanted_;
     tell(seed_commands(), 2, [self = shared_from_this(), wanted](std::optional<replies> got) {
-        if (!got) return;
-        self->adopt_seed(got->back());
-        if (!got->back().is_error()) self->seed_read_ = std::max(self->seed_read_, wanted);
-        self->see_writes(got->front());
+        if (got) self->take_seed(*got, wanted);
     });
+}
+
+asio::awaitable<bool> redis_link::has_seed() {
+    if (knows_seed()) co_return true;
+    const std::uint64_t wanted = seed_wanted_;
+    std::string commands = seed_commands();
+    const auto got = co_await insist(std::move(commands), 2);
+    if (got) take_seed(*got, wanted);
+    co_return knows_seed();
+}
+
+// The answer to seed_commands(), asked for when it was outdated `wanted` times.
+void redis_link::take_seed(const replies& got, std::uint64_t wanted) {
+    adopt_seed(got.back());
+    if (!got.back().is_error()) seed_read_ = std::max(seed_read_, wanted);
+    see_writes(got.front());
 }
 
 asio::awaitable<std::optional<replies>> redis_link::change_seed() {

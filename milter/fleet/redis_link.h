@@ -72,6 +72,8 @@ public:
     [[nodiscard]] asio::awaitable<std::optional<replies>> change_seed();
     void look_at_seed();
     void outdate_seed() { ++seed_wanted_; }  // any thread
+    // Reads it first where it is outdated. False: not connected, or not answered.
+    [[nodiscard]] asio::awaitable<bool> has_seed();
 
 private:
     asio::awaitable<void> live(std::shared_ptr<redis_link> self);
@@ -82,6 +84,7 @@ private:
     asio::awaitable<void> wait(std::chrono::milliseconds time);
     void beat(steady_time now);
     bool adopt_seed(const resp_value& stored);
+    void take_seed(const replies& got, std::uint64_t wanted);
     [[nodiscard]] bool knows_seed() const { return seed_read_ == seed_wanted_; }
     [[nodiscard]] std::string seed_commands() const;
     void see_writes(const resp_value& reply);

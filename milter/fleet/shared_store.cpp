@@ -230,6 +230,9 @@ asio::awaitable<writing> shared_store::write(std::vector<change> changes, change
         const auto changed = co_await link_->change_seed();
         co_return writing_of(changed);
     }
+    // What is declared under an old seed nobody would find.
+    const bool has_seed = co_await link_->has_seed();
+    if (!has_seed) co_return writing::unanswered;
     marking marks = mark(changes, lives);
     if (marks.count == 0) co_return writing::done;
     const auto marked = co_await link_->insist(std::move(marks.commands), marks.count);

@@ -298,3 +298,14 @@ TEST_CASE("once everything is forgotten nothing is looked up until the seed is r
     CHECK_FALSE(e.two.get(e.two.store().find(before)).has_value());
     CHECK_FALSE(e.two.get(e.two.store().try_lease(before)).has_value());
 }
+
+TEST_CASE("what is declared right after everything was forgotten is written under the new seed") {
+    two_edges e;
+    CHECK(e.write(change::kind::forget_all, "") == writing::done);
+    e.two.store().link().outdate_seed();  // it has heard of it
+    std::vector<change> changes{{change::kind::declare, "user3@a3.test"}};
+    CHECK(e.two.get(e.two.store().write(std::move(changes), lives)) == writing::done);
+    const auto found = e.one.get(e.one.store().find(names_in(e.one)));
+    REQUIRE(found.has_value());
+    CHECK(found->records.size() == 1);
+}
