@@ -251,6 +251,7 @@ void cache::apply(const std::vector<change>& changes, const moment& now) {
                 break;
             case change::kind::forget_all:
                 words.clear();
+                forget_doubts();
                 memory_.clear();
                 break;
         }
