@@ -102,6 +102,7 @@ connected give_result(race& r, bool timed_out, const endpoint& last) {
     for (std::size_t i = 0; i < r.runners.size(); ++i) {
         if (r.winner == i) continue;
         result.failed.push_back(i);
+        if (r.runners[i].failed || (r.winner && i < *r.winner)) result.late.push_back(i);
         std::error_code ignored;
         r.runners[i].socket.close(ignored);
     }

@@ -12,8 +12,9 @@ struct host_counts {
     std::unordered_map<std::string, std::size_t> taken;  // never 0
 };
 
+// Never destroyed: a session of the library may end after all that is.
 host_counts& of_process() {
-    static host_counts counts;
+    static auto& counts = *new host_counts;
     return counts;
 }
 

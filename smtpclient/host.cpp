@@ -22,7 +22,6 @@ constexpr std::size_t sessions_at_first = 4;
 constexpr std::size_t errands_at_first = 8;  // in flight in one session, before anything is known
 constexpr std::size_t most_in_flight = 100;
 constexpr std::size_t most_names = 64;
-constexpr auto between_looks = 250ms;
 constexpr auto least_stall = 500ms;
 constexpr auto most_stall = 1s;
 constexpr auto rest_after_shrinking = 10s;
@@ -205,15 +204,13 @@ void host::open_more() {
     const bool owners = sessions_have_owners();
     if (alone == 0 && !owners && waiting_.size() <= static_cast<std::size_t>(soon_free)) return;
     const std::size_t most = limits_.connections_per_host;
-    const auto since = stalled_since();
-    const auto stalled = static_cast<std::size_t>(std::count_if(
-        carriers_.begin(), carriers_.end(), [&](const auto& c) { return c->is_stalled(since); }));
-    const bool full = carriers_.size() - stalled >= most_sessions_ && opening_ == 0;
+    const std::size_t stuck = stalled(stalled_since());
+    const bool full = carriers_.size() - stuck >= most_sessions_ && opening_ == 0;
     const bool rested = clock::now() - shrunk_at_ >= rest_after_shrinking;
     if (full && rested && (most == 0 || most_sessions_ < most)) ++most_sessions_;
     // An ailing host is tried by one.
-    const std::size_t beside_stalled = clock::now() < rests_until_ ? 0 : stalled;
-    std::size_t sessions = ailing_ ? 1 : most_sessions_ + beside_stalled;
+    const std::size_t beside_stuck = clock::now() < rests_until_ ? 0 : stuck;
+    std::size_t sessions = ailing_ ? 1 : most_sessions_ + beside_stuck;
     if (most != 0) sessions = std::min(sessions, most);
     auto whom = whom_to_open_for(alone);
     while (whom && carriers_.size() + opening_ < sessions && has_room_for_session()) {
@@ -245,12 +242,18 @@ std::shared_ptr<errand> host::whom_to_open_for(std::size_t alone) const {
 }
 
 // The next hop counts those that have said goodbye until they are closed. It counts those of others
-// who ask it, too; but each of them has one.
+// who ask it, too; but each of them has one that answers.
 bool host::has_room_for_session() const {
     const std::size_t most = limits_.connections_per_host;
     const std::size_t own = connected_ + opening_;
-    if (most == 0 || own == 0) return true;
-    return own < most && place_at_host::taken(place_name_) < most;
+    if (most == 0) return true;
+    if (own >= most) return false;
+    return place_at_host::taken(place_name_) < most || own == stalled(stalled_since());
+}
+
+std::size_t host::stalled(steady_time since) const {
+    return static_cast<std::size_t>(std::count_if(
+        carriers_.begin(), carriers_.end(), [&](const auto& c) { return c->is_stalled(since); }));
 }
 
 // Whose answer has been due since then is not waited for by others.
@@ -258,33 +261,6 @@ steady_time host::stalled_since() const {
     const auto usual =
         std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(8 * latency_));
     return clock::now() - std::clamp<clock::duration>(usual, least_stall, most_stall);
-}
-
-// Ends what is idle, and relieves those who wait behind a slow answer, as long as there are
-// sessions.
-asio::awaitable<void> host::watch([[maybe_unused]] std::shared_ptr<host> self) {
-    while (!carriers_.empty() && !closed_) {
-        pause_.expires_after(between_looks);
-        std::error_code ignored;
-        auto token = asio::redirect_error(asio::use_awaitable, ignored);
-        co_await pause_.async_wait(token);
-        try {
-            look_after_sessions();
-        } catch (const std::bad_alloc&) {  // the next look does it
-        }
-    }
-    watching_ = false;
-}
-
-void host::look_after_sessions() {
-    const auto now = clock::now();
-    const auto stalled = stalled_since();
-    const auto sessions = carriers_;  // they leave the list while we go through it
-    for (const auto& c : sessions) {
-        if (c->is_idle() && now - c->idle_since() >= limits_.idle_session) c->retire();
-        c->relieve(stalled);
-    }
-    dispatch();
 }
 
 void host::put_back(std::vector<std::shared_ptr<errand>> back) {

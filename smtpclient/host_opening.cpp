@@ -67,15 +67,17 @@ bool concerns_everybody(const verdict& v) {
 }  // namespace
 
 // Among those that are being opened until it ends, whatever is thrown in between: without memory
-// it would otherwise take a place for ever.
-// It holds the host, which it needs when an event loop goes with an opening under way: in what
-// order a coroutine's parameters are destroyed then is not to be relied on.
+// it would otherwise take a place for ever. It holds the host, which it needs when an event loop
+// goes with an opening under way: in what order a coroutine's parameters are destroyed then is not
+// to be relied on.
 class host::opening_place {
 public:
     opening_place(std::shared_ptr<host> at, std::shared_ptr<errand> whom)
         : at_(std::move(at)),
           whom_(std::move(whom)),
-          at_host_(std::make_shared<const place_at_host>(at_->place_name_)) {
+          at_host_(at_->limits_.connections_per_host == 0
+                       ? nullptr
+                       : std::make_shared<const place_at_host>(at_->place_name_)) {
         if (whom_) at_->owners_opening_.push_back(whom_->owner);
         ++at_->opening_;
     }
@@ -171,6 +173,7 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
     } else if (!failure) {
         ailing_ = false;
         rest_ = {};
+        rests_until_ = {};
         dispatch();
     }
 }
@@ -181,6 +184,7 @@ void host::be_content() {
     const auto now = clock::now();
     shrunk_at_ = now;
     most_sessions_ = std::min(most_sessions_, carriers_.size());
+    if (now < rests_until_) return;  // those that were begun together fail together
     rest_ = std::clamp<clock::duration>(2 * rest_, shortest_rest, longest_rest);
     rests_until_ = now + rest_;
 }
@@ -249,7 +253,7 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(
         }
         const endpoint winner = endpoints[line.which];
         shunned_.forget(winner);
-        for (const std::size_t i : line.failed) {
+        for (const std::size_t i : line.late) {
             shunned_.note(endpoints[i], clock::now() + limits_.host_penalty);
         }
         line.failed.push_back(line.which);
@@ -326,72 +330,6 @@ std::optional<verdict> host::introduce_client(stream_socket& socket, const endpo
     v.stage = stage::connect;
     v.detail = "the PROXY protocol's header could not be written";
     return v;
-}
-
-void host::take(std::unique_ptr<connection> c, const opened& session, const endpoint& e) {
-    verdict about = at(e);
-    about.tls = c->tls();
-    auto lines = c->end_of_opening();
-    for (auto& [side, line] : lines) {
-        line = without_secrets(line, how_.by->login);
-        if (line.size() > longest_line) line.resize(longest_line);
-    }
-    lines.emplace(lines.begin(), '*', "connected to " + e.text());
-    const auto fresh = std::make_shared<carrier>(std::move(c),
-                                                 session.offered,
-                                                 std::move(about),
-                                                 how_.by->reply_timeout,
-                                                 limits_,
-                                                 e.client ? e.client->key() : "");
-    fresh->remember_opening(std::move(lines));
-    carriers_.push_back(fresh);
-    ++connected_;
-    // Weak: a session may outlive its host by the time of a goodbye.
-    const std::weak_ptr<host> me = weak_from_this();
-    carrier::observer o;
-    o.give_back = [me](std::vector<std::shared_ptr<errand>> back) {
-        if (const auto h = me.lock()) h->put_back(std::move(back));
-    };
-    o.has_room = [me] {
-        if (const auto h = me.lock()) h->dispatch();
-    };
-    o.ended = [me](const carrier& gone) {
-        const auto h = me.lock();
-        if (!h) return;
-        std::erase_if(h->carriers_, [&](const auto& other) { return other.get() == &gone; });
-        h->settle_leaves();
-        if (h->carriers_.empty()) h->pause_.cancel();
-        h->dispatch();
-    };
-    o.closed = [me] {
-        const auto h = me.lock();
-        if (!h) return;
-        --h->connected_;
-        h->dispatch();
-    };
-    o.answered = [me](std::chrono::nanoseconds latency,
-                      std::optional<std::chrono::nanoseconds> gap,
-                      bool refused) {
-        const auto h = me.lock();
-        if (!h) return;
-        h->note_pace(latency, gap);
-        h->note_outcome(refused);
-    };
-    o.throttled = [me] {
-        if (const auto h = me.lock()) h->ask_for_less();
-    };
-    o.broke = [me](std::size_t in_flight) {
-        // What of it broke the session is found the sooner the fewer share one.
-        const auto h = me.lock();
-        if (!h) return;
-        h->most_in_flight_ =
-            std::max(1.0, std::min(h->most_in_flight_, static_cast<double>(in_flight)) / 2);
-    };
-    fresh->start(std::move(o));
-    if (watching_) return;
-    watching_ = true;
-    auto watcher = watch(shared_from_this());
-    asio::co_spawn(executor_, std::move(watcher), asio::detached);
 }
 
 }  // namespace callforward::smtpclient

@@ -124,6 +124,7 @@ query_result query(const query_options& options) {
     if (options.host.empty()) r.deny = default_deny();
     session_limits limits;
     limits.idle_session = std::chrono::milliseconds{0};
+    limits.connections_per_host = 0;  // it has one; and in the child of a fork no lock is taken
     call_forward forward(loop.get_executor(), resolver, std::move(r), limits);
     auto call = forward.verify(std::move(*prepared.ask));
     asio::co_spawn(loop, std::move(call), [&](const std::exception_ptr& thrown, verdict v) {

@@ -187,7 +187,23 @@ TEST_CASE("IPv4 wins where IPv6 refuses, at once") {
     CHECK(one.connects);
     CHECK(one.result.which == 1);
     CHECK(one.result.failed == std::vector<std::size_t>{0});
+    CHECK(one.result.late == std::vector<std::size_t>{0});
     CHECK(one.took < in_time);
+}
+
+TEST_CASE("who had less time than the winner is not late") {
+    const black_hole hole;
+    const misbehaving_server server(hang_up);
+    // All begin at once: no head start.
+    const attempt one({at("127.0.0.1", hole.port()),
+                       at("127.0.0.1", server.port()),
+                       at("127.0.0.1", hole.port())},
+                      for_ever,
+                      for_ever,
+                      0ms);
+    CHECK(one.connects);
+    CHECK(one.result.which == 1);
+    CHECK(one.result.late == std::vector<std::size_t>{0});
 }
 
 TEST_CASE("IPv4 wins where IPv6 does not answer, after the head start") {

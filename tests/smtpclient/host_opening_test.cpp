@@ -1,5 +1,6 @@
 // What one more session costs a host that has some: openings that fail, at once or later, and those
 // that nobody would need.
+#include "smtpclient/shunned_addresses.h"
 #include "tests/smtpclient/caller.h"
 #include "tests/smtpclient/crowd.h"
 #include "tests/smtpclient/loop_server.h"
@@ -126,30 +127,46 @@ TEST_CASE("connections_per_host is for all who ask a host, whatever their polici
 }
 
 TEST_CASE("an address that could not be reached is left alone for host_penalty, then tried again") {
-    session_limits limits = brief_sessions();
-    limits.idle_session = 0ms;
-    limits.host_penalty = 1s;
-    crowd all(limits);
-    const loop_server second(all.loop, pipelining, 0ms, "127.0.0.3");
-    all.resolver.address("mx.next.test", {"127.0.0.2", "127.0.0.3"});
-    const std::string hop = "[mx.next.test]:" + std::to_string(second.port());
-    all.ask(hop, "known1");
-    all.run();
-    CHECK(second.sessions().size() == 1);
-    // There again, which nobody knows yet.
-    const loop_server first(all.loop, pipelining, 0ms, "127.0.0.2", second.port());
-    all.ask(hop, "known2");
-    all.run();
-    CHECK(second.sessions().size() == 2);
-    CHECK(first.sessions().empty());
-    all.run_for(1s);
-    all.ask(hop, "known3");
-    all.run();
-    all.ask(hop, "known4");
-    all.run();
-    CHECK(first.sessions().size() == 2);
-    CHECK(second.sessions().size() == 2);
-    CHECK(all.wrong() == 0);
+    for (const auto penalty : {20s, 0s}) {
+        session_limits limits = brief_sessions();
+        limits.idle_session = 0ms;
+        limits.host_penalty = penalty;
+        crowd all(limits);
+        const loop_server second(all.loop, pipelining, 0ms, "127.0.0.3");
+        all.resolver.address("mx.next.test", {"127.0.0.2", "127.0.0.3"});
+        const std::string hop = "[mx.next.test]:" + std::to_string(second.port());
+        all.ask(hop, "known1");
+        all.run();
+        CHECK(second.sessions().size() == 1);
+        // There again, which nobody knows yet.
+        const loop_server first(all.loop, pipelining, 0ms, "127.0.0.2", second.port());
+        all.ask(hop, "known2");
+        all.run();
+        CHECK(first.sessions().size() == (penalty == 0s ? 1 : 0));
+        CHECK(second.sessions().size() == (penalty == 0s ? 1 : 2));
+        CHECK(all.wrong() == 0);
+    }
+}
+
+TEST_CASE("of addresses that are left alone one session tries which is there again") {
+    const endpoint a{dns::ip_address::parse("192.0.2.1"), 25, {}};
+    const endpoint b{dns::ip_address::parse("192.0.2.2"), 25, {}};
+    const auto is_first = [](shunned_addresses& shunned, const endpoint& who, steady_time now) {
+        std::vector<endpoint> all{{dns::ip_address::parse("192.0.2.1"), 25, {}},
+                                  {dns::ip_address::parse("192.0.2.2"), 25, {}}};
+        shunned.put_last(all, now, now + 60s);
+        REQUIRE(all.size() == 2);
+        return all.front().text() == who.text();
+    };
+    const steady_time start{1000h};
+    shunned_addresses shunned;
+    CHECK(is_first(shunned, a, start));
+    shunned.note(a, start + 60s);
+    CHECK(is_first(shunned, b, start + 59s));
+    CHECK(is_first(shunned, a, start + 60s));
+    CHECK(is_first(shunned, b, start + 61s));
+    shunned.forget(a);
+    CHECK(is_first(shunned, a, start + 61s));
 }
 
 TEST_CASE("all addresses of a host are tried, in whatever order, before it is out of reach") {
