@@ -76,16 +76,6 @@ std::string_view domain_of(const smtpclient::mailbox& recipient) {
     return recipient.domain() ? recipient.domain()->name() : recipient.domain_part();
 }
 
-void say(const interlock_state& s) {
-    log::say(log_level::warning,
-             s.closed ? "interlock closed: undeliverable recipients of this domain are put off"
-                      : "interlock opened: undeliverable recipients of this domain are rejected",
-             {{"domain", s.domain},
-              {"flips", std::to_string(s.flips)},
-              {"canaries_refused", std::to_string(s.canaries_refused)},
-              {"closed_ms", std::to_string(s.closed_for.count())}});
-}
-
 source source_of(const verdicts::joined_questions::ticket& ticket, bool answered) {
     // Wherever it was found, who joined has another's answer.
     if (!ticket.is_first) return source::shared;
@@ -186,15 +176,19 @@ answer engine::ask(const smtpclient::question& q,
         return {known->verdict(), source::cache};
     }
     if (known && known->unreachable) return {known->verdict(), source::stale};
-    if (const auto doubted = known_.doubted(key, clock::now())) return {doubted, source::cache};
+    if (const auto doubt = known_.doubted(key, clock::now());
+        doubt.verdict && (!doubt.of_closed_domain || is_suspended(q.recipient))) {
+        return {doubt.verdict, source::cache};
+    }
     answer found = find_out(q, key, fingerprint, p);
     const bool reached = found.verdict && found.verdict->finding.verdict_class !=
                                               smtpclient::verdict_class::unreachable;
     if (reached) return found;
     if (known) return {known->verdict(), source::stale};
-    // A shared store may have had one that is past its time.
+    // A shared store may have had one that is past its time; or it was declared meanwhile.
     const auto since = known_.recall(key, verdicts::moment::now());
-    return since && since->stale ? answer{since->verdict(), source::stale} : found;
+    if (!since || since->verdict()->outcome() == smtpclient::outcome::undetermined) return found;
+    return {since->verdict(), since->stale ? source::stale : source::cache};
 }
 
 // First with all who ask about the recipient, whoever sends; what depends on the sender only with
@@ -210,17 +204,6 @@ answer engine::find_out(const smtpclient::question& q,
     const auto known = known_.recall(key, verdicts::moment::now());
     if (known && !known->stale) return {known->verdict(), source::shared};
     return join(q, key, key.with_sender(), fingerprint, p);
-}
-
-bool engine::is_suspended(const smtpclient::mailbox& recipient) {
-    if (!recipient.domain()) return false;
-    const std::string& domain = recipient.domain()->name();
-    return interlock_.is_closed(domain, clock::now()) ||
-           (edge_ && edge_->is_closed_elsewhere(domain));
-}
-
-std::vector<interlock_state> engine::suspensions() const {
-    return interlock_.states(clock::now());
 }
 
 engine::host_list engine::hosts(std::chrono::milliseconds at_most) {
@@ -331,6 +314,9 @@ void engine::start(const smtpclient::question& q,
         auto then =
             [this, key, name, begin, said, id = q.id, recipient = q.recipient](shard_answer a) {
                 if (a.shared.verdict) {
+                    if (a.shared.verdict->outcome() == smtpclient::outcome::deliverable) {
+                        interlock_.accepted_elsewhere(recipient);
+                    }
                     under_way_.answer(name,
                                       a.shared.verdict,
                                       a.shared.waited ? verdicts::found_at::other_edge
@@ -355,37 +341,6 @@ void engine::start(const smtpclient::question& q,
     } catch (const std::exception&) {
         under_way_.answer(name, no_memory_);
     }
-}
-
-void engine::learn(const smtpclient::mailbox& recipient,
-                   const verdicts::question_key& key,
-                   const smtpclient::verdict& v,
-                   fleet::asking* asked) {
-    // Who asked has looked in the store, too.
-    const auto before = known_.recall(key, verdicts::moment::now());
-    std::optional<smtpclient::outcome> former;
-    if (before) former = before->verdict()->outcome();
-    const bool refused = is_refusal(v);
-    const bool flips = refused && former == smtpclient::outcome::deliverable;
-    if (edge_ && flips) edge_->tell_refused(recipient);
-    bool in_doubt = interlock_.learn(recipient, former, v, clock::now());
-    if (edge_ && refused && recipient.domain()) {
-        in_doubt = in_doubt || edge_->is_closed_elsewhere(recipient.domain()->name());
-    }
-    // What is in doubt is no knowledge, and replaces none.
-    std::optional<verdicts::kept_entry> kept;
-    if (in_doubt) {
-        known_.doubt(key, v, clock::now());
-    } else {
-        kept = known_.store(key, recipient, v, verdicts::moment::now());
-    }
-    if (asked != nullptr) asked->learnt(kept, v);
-}
-
-void engine::announce(const interlock_state& s) {
-    say(s);
-    if (!s.closed) known_.forget_doubts();
-    if (edge_) edge_->tell_interlock(s.domain, s.closed);
 }
 
 }  // namespace callforward::milter

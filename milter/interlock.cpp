@@ -45,11 +45,11 @@ void interlock::use(const interlock_settings& s, time_point now) {
     settle(now);
 }
 
-bool interlock::learn(const smtpclient::mailbox& recipient,
-                      std::optional<outcome> former,
-                      const smtpclient::verdict& v,
-                      time_point now) {
-    if (!recipient.domain() || v.outcome() == outcome::undetermined) return false;
+standing interlock::learn(const smtpclient::mailbox& recipient,
+                          std::optional<outcome> former,
+                          const smtpclient::verdict& v,
+                          time_point now) {
+    if (!recipient.domain() || v.outcome() == outcome::undetermined) return standing::certain;
     const std::string& domain = recipient.domain()->name();
     const std::string key = recipient.key();
     const std::string folded = smtpclient::to_lower(key);
@@ -62,7 +62,7 @@ bool interlock::learn(const smtpclient::mailbox& recipient,
     auto its = domains_.find(domain);
     if (its == domains_.end()) {
         const bool matters = flipped || (is_canary && v.outcome() == outcome::undeliverable);
-        if (!matters || !make_room(now)) return false;
+        if (!matters || !make_room(now)) return standing::certain;
         its = domains_.try_emplace(domain).first;
     }
     domain_state& d = its->second;
@@ -79,7 +79,18 @@ bool interlock::learn(const smtpclient::mailbox& recipient,
     settle(its, now);
     const auto after = domains_.find(domain);
     const bool closed = after != domains_.end() && after->second.closed;
-    return v.outcome() == outcome::undeliverable && (closed || known_to_flip);
+    if (v.outcome() != outcome::undeliverable) return standing::certain;
+    if (closed) return standing::closed;
+    return known_to_flip ? standing::flipped : standing::certain;
+}
+
+std::chrono::milliseconds interlock::doubted_for(const smtpclient::mailbox& recipient,
+                                                 std::chrono::milliseconds most) const {
+    const std::string folded = smtpclient::to_lower(recipient.key());
+    const std::lock_guard lock(mutex_);
+    if (canaries_.contains(folded)) return std::chrono::milliseconds(0);
+    const std::chrono::milliseconds window = settings_.flip_window;
+    return window.count() > 0 ? std::min(most, window / 4) : most;
 }
 
 void interlock::learn_elsewhere(const smtpclient::mailbox& recipient, time_point now) {
@@ -94,7 +105,18 @@ void interlock::learn_elsewhere(const smtpclient::mailbox& recipient, time_point
     }
     age(its->second, now);
     count_flip(its->second, address, true, now);
+    const auto flipped = its->second.flips.find(address);
+    if (flipped != its->second.flips.end()) flipped->second.unsure = true;
     settle(its, now);
+}
+
+void interlock::accepted_elsewhere(const smtpclient::mailbox& recipient) {
+    if (!recipient.domain()) return;
+    const std::lock_guard lock(mutex_);
+    const auto its = domains_.find(recipient.domain()->name());
+    if (its == domains_.end()) return;
+    its->second.outlived.erase(
+        verdicts::seeded_hash(recipient.key(), verdicts::hash_seed::of_process()));
 }
 
 void interlock::count_flip(domain_state& d,
@@ -126,7 +148,7 @@ void interlock::age(domain_state& d, time_point now) const {
         const auto& [address, f] = entry;
         if (f.last + window > now) return false;
         const bool was_held = f.last - f.first >= (longest_hold - 1) * window;
-        if (!f.of_closing || was_held) d.outlived.emplace(address, now);
+        if (!f.unsure || was_held) d.outlived.emplace(address, now);
         return true;
     });
     std::erase_if(d.outlived, [&](const auto& o) { return o.second + outlived_for <= now; });
@@ -138,15 +160,27 @@ void interlock::age(domain_state& d, time_point now) const {
     }
 }
 
-// An open domain gives its place away, a closed one never.
+// An open domain gives its place away, a closed one never: first one without flips, then the one
+// with the fewest.
 bool interlock::make_room(time_point now) {
     if (domains_.size() < most_domains) return true;
-    for (auto at = domains_.begin(); at != domains_.end();) settle(at++, now);
-    if (domains_.size() < most_domains) return true;
-    const auto open = std::find_if(
-        domains_.begin(), domains_.end(), [](const auto& d) { return !d.second.closed; });
-    if (open == domains_.end()) return false;
-    domains_.erase(open);
+    const auto flips_of = [&](const auto& entry) {
+        return entry.second.closed ? ~std::size_t{0} : entry.second.flips.size();
+    };
+    const auto least = [&] {
+        return std::min_element(
+            domains_.begin(), domains_.end(), [&](const auto& a, const auto& b) {
+                return flips_of(a) < flips_of(b);
+            });
+    };
+    auto place = least();
+    if (flips_of(*place) > 0) {  // what is over may still be counted
+        for (auto at = domains_.begin(); at != domains_.end();) settle(at++, now);
+        if (domains_.size() < most_domains) return true;
+        place = least();
+    }
+    if (place->second.closed) return false;
+    domains_.erase(place);
     return true;
 }
 
@@ -160,7 +194,7 @@ void interlock::settle(domain_states::iterator at, time_point now) {
         told.closed = d.closed = closed;
         if (closed) {
             d.since = now;
-            for (auto& [address, f] : d.flips) f.of_closing = true;
+            for (auto& [address, f] : d.flips) f.unsure = true;
             ++closed_;
         } else {
             --closed_;

@@ -45,6 +45,12 @@ struct interlock_state {
 // The directory speaks in replies to RCPT; that a domain is gone from DNS is another matter.
 [[nodiscard]] bool is_refusal(const smtpclient::verdict& v);
 
+enum class standing {  // of a verdict that was learnt
+    certain,
+    flipped,  // in doubt: it was deliverable, and this is not over
+    closed,   // in doubt, as all refusals of its domain are
+};
+
 class interlock {
 public:
     using time_point = std::chrono::steady_clock::time_point;
@@ -54,14 +60,20 @@ public:
     interlock(const interlock_settings& s, announcement announce);
     void use(const interlock_settings& s, time_point now);
 
-    // former: what was known of the recipient before, however old. True: the verdict is in doubt,
-    // and not to be kept for longer than one that says nothing.
-    [[nodiscard]] bool learn(const smtpclient::mailbox& recipient,
-                             std::optional<smtpclient::outcome> former,
-                             const smtpclient::verdict& v,
-                             time_point now);
+    // former: what was known of the recipient before, however old.
+    [[nodiscard]] standing learn(const smtpclient::mailbox& recipient,
+                                 std::optional<smtpclient::outcome> former,
+                                 const smtpclient::verdict& v,
+                                 time_point now);
+    // How long what is in doubt may answer, of `most`: not so long that the flips of an outage
+    // which goes on would not be seen again within their window. A canary always speaks for itself:
+    // 0.
+    [[nodiscard]] std::chrono::milliseconds doubted_for(const smtpclient::mailbox& recipient,
+                                                        std::chrono::milliseconds most) const;
     // Another edge has seen it flip; it counts here, too.
     void learn_elsewhere(const smtpclient::mailbox& recipient, time_point now);
+    // Another edge was told that it exists, who knows when: it is not gone.
+    void accepted_elsewhere(const smtpclient::mailbox& recipient);
     [[nodiscard]] bool is_closed(std::string_view domain, time_point now);
     // Opens what nobody asks about.
     void settle(time_point now);
@@ -71,8 +83,8 @@ public:
 private:
     struct flip {
         time_point first;
-        time_point last;          // refused
-        bool of_closing = false;  // its domain was closed meanwhile
+        time_point last;      // refused
+        bool unsure = false;  // what for: its domain was closed meanwhile, or another edge saw it
     };
     struct domain_state {
         std::unordered_map<std::uint64_t, flip> flips;  // by a keyed hash of the address

@@ -6,6 +6,7 @@
 #include "milter/door.h"
 #include "milter/engine.h"
 #include "milter/heartbeat.h"
+#include "milter/listening_socket.h"
 #include "milter/log.h"
 #include "milter/recipient_check.h"
 #include "milter/root_folder.h"
@@ -206,10 +207,10 @@ void make_folders(const settings& s, const account& whom) {
     if (s.cache.store.starts_with(lmdb)) {
         make_folder_for(s.cache.store.substr(lmdb.size()), whom.user, whom.group);
     }
-    const std::string& socket = s.control.socket;
-    if (!socket.empty()) {
-        make_folder_for(socket.substr(0, socket.rfind('/') + 1), whom.user, whom.group);
-    }
+    const std::string folder = s.control.socket.substr(0, s.control.socket.rfind('/') + 1);
+    // Where the MTA has to come in, too, root has to say who may.
+    const bool is_mtas = unix_socket_path(s.milter.socket).starts_with(folder);
+    if (!folder.empty() && !is_mtas) make_folder_for(folder, whom.user, whom.group);
 }
 
 // The milter serves without it: who cannot be watched can still answer.

@@ -155,16 +155,17 @@ std::optional<kept_entry> cache::store(const question_key& key,
 
 void cache::doubt(const question_key& key,
                   const smtpclient::verdict& v,
+                  bool of_closed_domain,
+                  milliseconds life,
                   steady_clock::time_point now) {
     const auto& under =
         smtpclient::about_recipient_alone(v) ? key.recipient_only() : key.with_sender();
-    doubts_.add(under, v, now + memory_.settings().undetermined, now);
+    doubts_.add(under, v, of_closed_domain, now + life, now);
 }
 
-std::shared_ptr<const smtpclient::verdict> cache::doubted(const question_key& key,
-                                                          steady_clock::time_point now) const {
-    if (auto found = doubts_.find(key.recipient_only(), now)) return found;
-    return doubts_.find(key.with_sender(), now);
+verdicts::doubt cache::doubted(const question_key& key, steady_clock::time_point now) const {
+    auto found = doubts_.find(key.recipient_only(), now);
+    return found.verdict ? found : doubts_.find(key.with_sender(), now);
 }
 
 void cache::declare(const smtpclient::mailbox& recipient, const moment& now) {

@@ -64,11 +64,15 @@ public:
                                     const smtpclient::mailbox& recipient,
                                     const smtpclient::verdict& v,
                                     const moment& now);
-    // A refusal in doubt: it changes nothing that is known, and answers for the undetermined
-    // lifetime, or until forget_doubts(). Given where nothing is known that may answer.
-    void doubt(const question_key& key, const smtpclient::verdict& v, steady_clock::time_point now);
-    [[nodiscard]] std::shared_ptr<const smtpclient::verdict> doubted(
-        const question_key& key, steady_clock::time_point now) const;
+    // A refusal in doubt: it changes nothing that is known, and answers for so long, or until
+    // forget_doubts(). Given where nothing is known that may answer.
+    void doubt(const question_key& key,
+               const smtpclient::verdict& v,
+               bool of_closed_domain,
+               milliseconds life,
+               steady_clock::time_point now);
+    [[nodiscard]] verdicts::doubt doubted(const question_key& key,
+                                          steady_clock::time_point now) const;
     void forget_doubts() { doubts_.clear(); }
     // What a shared store had, of an age by that store's clock; in place of what memory had.
     void take(const digest& key,

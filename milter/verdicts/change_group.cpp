@@ -6,6 +6,12 @@
 
 namespace callforward::milter::verdicts {
 
+namespace {
+
+constexpr std::size_t most_forgotten = 10000;
+
+}  // namespace
+
 bool forgetting::concerns(std::string_view record_bytes) const {
     const auto head = head_of(record_bytes);
     if (!head) return false;
@@ -27,21 +33,27 @@ bool change_group::forgets(std::string_view record_bytes) const {
 }
 
 void change_group::put(std::string name, std::string bytes, std::size_t whole, std::size_t most) {
-    const std::size_t before = changes.size();
-    if (before >= whole && !changes.contains(name)) {
-        if (before >= most) return;
+    const auto known = changes.find(name);
+    if (changes.size() >= whole && (known == changes.end() || known->second.empty())) {
+        if (known == changes.end() && changes.size() >= most) return;
         bytes.clear();
     }
     changes.insert_or_assign(std::move(name), std::move(bytes));
 }
 
-void change_group::lose_names() {
+bool change_group::lose_names() {
     const bool forgets_some = !forgotten.empty();
     *this = {};
     if (forgets_some) forget({forgetting::what::everything, {}});
+    return forgets_some;
 }
 
 void change_group::forget(const forgetting& what) {
+    if (forgotten.size() >= most_forgotten) {  // then all of it is
+        forgotten.clear();
+        forget({forgetting::what::everything, {}});
+        return;
+    }
     std::erase_if(changes, [&](const auto& row) { return what.concerns(row.second); });
     forgotten.push_back(what);
 }

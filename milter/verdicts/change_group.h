@@ -34,9 +34,11 @@ struct change_group {
     // Where `whole` wait already, only that the file's record is outdated; where `most` do,
     // nothing.
     void put(std::string name, std::string bytes, std::size_t whole, std::size_t most);
+    // Beyond 10,000 that wait, everything.
     void forget(const forgetting& what);
-    // The names are of another seed: nobody can tell any more who was to be forgotten.
-    void lose_names();
+    // The names are of another seed: nobody can tell any more who was to be forgotten, if anybody
+    // was (true); then everybody is.
+    bool lose_names();
     // This group is older than `later`, and has to be written with it after all.
     void give_to(change_group& later);
 };

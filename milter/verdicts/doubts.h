@@ -20,19 +20,26 @@
 
 namespace callforward::milter::verdicts {
 
+struct doubt {
+    std::shared_ptr<const smtpclient::verdict> verdict;  // nothing: there is none
+    bool of_closed_domain = false;  // good only as long as its domain is: then it rejects nobody
+};
+
 class doubts {
 public:
     using time_point = std::chrono::steady_clock::time_point;
 
-    void add(const digest& key, const smtpclient::verdict& v, time_point until, time_point now);
-    // Nothing where there is none.
-    [[nodiscard]] std::shared_ptr<const smtpclient::verdict> find(const digest& key,
-                                                                  time_point now) const;
+    void add(const digest& key,
+             const smtpclient::verdict& v,
+             bool of_closed_domain,
+             time_point until,
+             time_point now);
+    [[nodiscard]] doubt find(const digest& key, time_point now) const;
     void clear();
 
 private:
-    struct doubt {
-        std::shared_ptr<const smtpclient::verdict> verdict;
+    struct entry {
+        doubt what;
         time_point until;
     };
     struct by_first {  // a digest is keyed already
@@ -40,7 +47,7 @@ private:
     };
 
     mutable std::mutex mutex_;
-    std::unordered_map<digest, doubt, by_first> all_;
+    std::unordered_map<digest, entry, by_first> all_;
     std::atomic<bool> has_some_ = false;
 };
 

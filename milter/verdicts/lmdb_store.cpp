@@ -23,7 +23,8 @@ using result = lmdb_file::result;
 
 constexpr std::string_view unwritable =
     "the cache on disk cannot be written; new verdicts are kept in memory";
-constexpr std::size_t most_forgotten = 10000;
+constexpr std::string_view late =
+    "the cache on disk is emptied: it could be used too late for what was to be forgotten";
 constexpr double nearly_full = 0.8;  // erasing needs pages, too
 
 }  // namespace
@@ -85,7 +86,6 @@ public:
     void forget(const forgetting& what) {
         {
             const std::lock_guard lock(mutex_);
-            if (queue_.forgotten.size() >= most_forgotten) return;
             queue_.forget(what);
         }
         wake_.notify_one();
@@ -144,8 +144,7 @@ private:
 
     // Seeds are few and never freed: readers hold no lock.
     void adopt(const hash_seed& seed) { seed_.store(&seeds_.emplace_back(seed)); }
-
-    // From here on the store's own thread.
+    // All below is for the store's own thread.
     void run() {
         open();
         {
@@ -201,14 +200,12 @@ private:
         }
         std::string why;
         result r = make_room(false, why);
-        if (r == result::done) r = forget_in_file(why);
-        if (r == result::done) r = file_->write(writing_.changes, why);
+        if (r == result::done) r = write_group(why);
         if (r == result::full) {
             r = make_room(true, why);
-            if (r == result::done) r = file_->write(writing_.changes, why);
+            if (r == result::done) r = write_group(why);
         }
-        if (r == result::done) say_usable();
-        if (r != result::done) say_failing(unwritable, why);
+        r == result::done ? say_usable() : say_failing(unwritable, why);
         finish_group(r);
         if (r == result::damaged) reopen();
     }
@@ -224,10 +221,13 @@ private:
         changed_.notify_all();
     }
 
-    result forget_in_file(std::string& why) {
-        if (writing_.forgotten.empty()) return result::done;
-        return erase_where(
-            *file_, [this](std::string_view bytes) { return writing_.forgets(bytes); }, why);
+    result write_group(std::string& why) {
+        result r = result::done;
+        if (!writing_.forgotten.empty()) {
+            const auto forgets = [this](auto bytes) { return writing_.forgets(bytes); };
+            r = erase_where(*file_, forgets, why);
+        }
+        return r == result::done ? file_->write(writing_.changes, why) : r;
     }
 
     result sweep(std::string& why) {
@@ -273,7 +273,9 @@ private:
         if (!opened.file) return;
         if (opened.seed != seed()) {
             adopt(opened.seed);
-            queue_.lose_names();
+            if (queue_.lose_names()) {
+                options_.say(log_level::warning, late, {{"directory", options_.directory}});
+            }
         }
         failing_ = false;
         room_until_ = 0;

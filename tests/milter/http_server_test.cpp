@@ -170,8 +170,8 @@ TEST_CASE("A body whose length is not told before it, or that is packed, is refu
     CHECK(s.ask("PUT /v1/forget HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
               .starts_with("HTTP/1.1 405"));
     // The head ends for the library at an empty line after a bare line feed, and not for us.
-    CHECK(s.ask("POST /v1/forget HTTP/1.1\r\nA: b\n\r\nContent-Length: 3\r\n\r\nabc")
-              .find("abc") == std::string::npos);
+    CHECK(s.ask("POST /v1/forget HTTP/1.1\r\nA: b\n\r\nContent-Length: 3\r\n\r\nabc").find("abc") ==
+          std::string::npos);
     CHECK(s.ask(head + "Content-Length: 3\r\n\r\nabc").find("POST /v1/forget abc") !=
           std::string::npos);
 }

@@ -11,6 +11,7 @@ using namespace std::chrono_literals;
 using milter::interlock;
 using milter::interlock_settings;
 using milter::interlock_state;
+using milter::standing;
 using smtpclient::outcome;
 using smtpclient::reason;
 using smtpclient::verdict_class;
@@ -59,7 +60,7 @@ public:
         int in_doubt = 0;
         for (int i = first; i < first + n; ++i) {
             const auto who = address("u" + std::to_string(i) + "@a.test");
-            if (lock.learn(who, before, unknown, now)) ++in_doubt;
+            if (lock.learn(who, before, unknown, now) != standing::certain) ++in_doubt;
         }
         return in_doubt;
     }
@@ -67,7 +68,7 @@ public:
                const smtpclient::verdict& v,
                interlock::time_point now = start,
                former before = std::nullopt) {
-        return lock.learn(address(who), before, v, now);
+        return lock.learn(address(who), before, v, now) != standing::certain;
     }
     bool closed(interlock::time_point now = start) { return lock.is_closed("a.test", now); }
 
@@ -166,6 +167,39 @@ TEST_CASE("An address that was refused while its domain was closed is not gone f
     CHECK_FALSE(w.closed(start + 6min));  // nobody wrote; who knows whether it is over
     CHECK(w.refuse(3, start + 7min) == 3);
     CHECK(w.closed(start + 7min));
+}
+
+TEST_CASE("What other edges see of an address counts, but does not make it gone") {
+    watched w(with(3));
+    const auto who = address("u0@a.test");
+    w.lock.learn_elsewhere(who, start);
+    CHECK(w.learn("u0@a.test", unknown, start + 6min, watched::deliverable));
+    // Its own refusal, too, is no longer one when another edge was told that it is there.
+    w.lock.accepted_elsewhere(who);
+    CHECK(w.learn("u1@a.test", unknown, start + 6min, watched::deliverable));
+    w.lock.settle(start + 12min);
+    w.lock.accepted_elsewhere(address("u1@a.test"));
+    CHECK(w.learn("u1@a.test", unknown, start + 13min, watched::deliverable));
+}
+
+TEST_CASE("What is in doubt answers for a part of the window, and never for a canary") {
+    const watched w(with(3, {"Canary@a.test"}));
+    CHECK(w.lock.doubted_for(address("u@a.test"), 30s) == 30s);
+    CHECK(w.lock.doubted_for(address("u@a.test"), 1h) == 75s);
+    CHECK(w.lock.doubted_for(address("canary@a.test"), 30s) == 0s);
+}
+
+TEST_CASE("With 10000 domains the one that matters least gives its place away") {
+    watched w(with(2));
+    w.learn("u@aaa.test", unknown, start, watched::deliverable);
+    for (int i = 0; i < 9'999; ++i) {
+        w.learn("u@d" + std::to_string(i) + ".test", unknown, start - 10min, watched::deliverable);
+    }
+    for (int i = 0; i < 20; ++i) {
+        w.learn("u@e" + std::to_string(i) + ".test", unknown, start + 1s, watched::deliverable);
+    }
+    w.learn("v@aaa.test", unknown, start + 2s, watched::deliverable);
+    CHECK(w.lock.is_closed("aaa.test", start + 2s));
 }
 
 TEST_CASE("Addresses that are gone leave room for the flips of an outage") {

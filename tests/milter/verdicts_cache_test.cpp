@@ -293,3 +293,38 @@ TEST_CASE("The store of the configuration is the one that is made") {
     s.store = "memory";
     CHECK(dynamic_cast<milter::verdicts::no_store*>(milter::verdicts::make_store(s).get()));
 }
+
+TEST_CASE("A refusal in doubt answers for a while, and is forgotten with anything else") {
+    kept_records records;
+    one_run run(records);
+    run.store("u@a.test", accepted, start);
+    const auto q = question_of("u@a.test");
+    const auto key = run.all.key_of(q, "f");
+    const auto now = start.steady;
+    CHECK_FALSE(run.all.doubted(key, now).verdict);
+    run.all.doubt(key, unknown, true, 30s, now);
+    CHECK(run.all.doubted(key, now + 29s).verdict->finding == unknown.finding);
+    CHECK(run.all.doubted(key, now).of_closed_domain);
+    CHECK_FALSE(run.all.doubted(key, now + 30s).verdict);
+    // It takes nobody's place.
+    CHECK(run.find("u@a.test", start)->verdict()->finding == accepted.finding);
+    // What may depend on the sender is told to its equals only.
+    run.all.doubt(run.all.key_of(question_of("v@a.test"), "f"), bare, false, 30s, now);
+    CHECK(run.all.doubted(run.all.key_of(question_of("v@a.test"), "f"), now).verdict);
+    CHECK_FALSE(
+        run.all.doubted(run.all.key_of(question_of("v@a.test", "t@a.test"), "f"), now).verdict);
+    for (const auto& forget : std::vector<std::function<void()>>{
+             [&] { run.all.forget(question_of("w@a.test").recipient); },
+             [&] { run.all.forget_domain("b.test"); },
+             [&] { run.all.forget_all(); },
+             [&] { run.all.declare(question_of("w@a.test").recipient, start); },
+             [&] {
+                 run.all.apply({{milter::verdicts::change::kind::forget_all, {}}}, start);
+             },
+             [&] { run.all.forget_doubts(); }}) {
+        run.all.doubt(key, unknown, false, 30s, now);
+        CHECK(run.all.doubted(key, now).verdict);
+        forget();
+        CHECK_FALSE(run.all.doubted(key, now).verdict);
+    }
+}

@@ -1,0 +1,70 @@
+// What an engine makes of an answer of a next hop: knowledge, a doubt, or the end of one.
+#include "milter/engine.h"
+#include "milter/fleet/asking.h"
+#include "milter/log.h"
+
+#include <optional>
+
+namespace callforward::milter {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+void say(const interlock_state& s) {
+    log::say(log_level::warning,
+             s.closed ? "interlock closed: undeliverable recipients of this domain are put off"
+                      : "interlock opened: undeliverable recipients of this domain are rejected",
+             {{"domain", s.domain},
+              {"flips", std::to_string(s.flips)},
+              {"canaries_refused", std::to_string(s.canaries_refused)},
+              {"closed_ms", std::to_string(s.closed_for.count())}});
+}
+
+}  // namespace
+
+bool engine::is_suspended(const smtpclient::mailbox& recipient) {
+    if (!recipient.domain()) return false;
+    const std::string& domain = recipient.domain()->name();
+    return interlock_.is_closed(domain, clock::now()) ||
+           (edge_ && edge_->is_closed_elsewhere(domain));
+}
+
+std::vector<interlock_state> engine::suspensions() const {
+    return interlock_.states(clock::now());
+}
+
+void engine::learn(const smtpclient::mailbox& recipient,
+                   const verdicts::question_key& key,
+                   const smtpclient::verdict& v,
+                   fleet::asking* asked) {
+    // Who asked has looked in the store, too.
+    const auto before = known_.recall(key, verdicts::moment::now());
+    std::optional<smtpclient::outcome> former;
+    if (before) former = before->verdict()->outcome();
+    const bool refused = is_refusal(v);
+    const bool flips = refused && former == smtpclient::outcome::deliverable;
+    if (edge_ && flips) edge_->tell_refused(recipient);
+    standing how = interlock_.learn(recipient, former, v, clock::now());
+    if (edge_ && refused && recipient.domain() &&
+        edge_->is_closed_elsewhere(recipient.domain()->name())) {
+        how = standing::closed;
+    }
+    // What is in doubt is no knowledge, and replaces none.
+    std::optional<verdicts::kept_entry> kept;
+    if (how != standing::certain) {
+        const auto life = interlock_.doubted_for(recipient, known_.settings().undetermined);
+        known_.doubt(key, v, how == standing::closed, life, clock::now());
+    } else {
+        kept = known_.store(key, recipient, v, verdicts::moment::now());
+    }
+    if (asked != nullptr) asked->learnt(kept, v);
+}
+
+void engine::announce(const interlock_state& s) {
+    say(s);
+    if (!s.closed) known_.forget_doubts();
+    if (edge_) edge_->tell_interlock(s.domain, s.closed);
+}
+
+}  // namespace callforward::milter
