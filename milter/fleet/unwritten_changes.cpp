@@ -1,7 +1,8 @@
 #include "milter/fleet/unwritten_changes.h"
 
 #include <optional>
-#include <set>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -12,17 +13,22 @@ using verdicts::change;
 namespace {
 
 // Nothing: it is of no address, and concerns nobody.
-std::optional<std::string> name_of(const change& c) {
+std::optional<unwritten_changes::item> item_of(const change& c) {
+    unwritten_changes::item i{0, c, {}, {}};
     switch (c.what) {
         case change::kind::forget_address:
         case change::kind::declare: {
             const auto recipient = mailbox::parse(c.name);
-            return recipient ? std::optional(recipient->key()) : std::nullopt;
+            if (!recipient) return std::nullopt;
+            i.name = recipient->key();
+            if (recipient->domain()) i.domain = recipient->domain()->name();
+            return i;
         }
         case change::kind::forget_domain:
-            return c.name;
+            i.name = c.name;
+            return i;
         case change::kind::forget_all:
-            return std::string();
+            return i;
     }
     return std::nullopt;
 }
@@ -31,52 +37,49 @@ std::optional<std::string> name_of(const change& c) {
 
 void unwritten_changes::put(const std::vector<change>& some) {
     // Event loops wait for the lock, and this takes its time for a long list.
-    std::vector<std::optional<std::string>> names;
-    names.reserve(some.size());
-    for (const change& c : some) names.push_back(name_of(c));
-    const std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; i < some.size(); ++i) {
-        const change& c = some[i];
-        const auto& name = names[i];
-        if (!name) continue;
-        if (c.what == change::kind::forget_all) {
-            items_.clear();
-            numbers_.clear();
-        }
-        insert(*name, c);
-        if (items_.size() > most) merge();
+    std::vector<item> fresh;
+    fresh.reserve(some.size());
+    for (const change& c : some) {
+        if (auto i = item_of(c)) fresh.push_back(std::move(*i));
     }
-    count_ = items_.size();
+    std::vector<list> gone;
+    const std::lock_guard lock(mutex_);
+    for (item& each : fresh) {
+        const bool all = each.what.what == change::kind::forget_all;
+        if (all) gone.push_back(std::exchange(list_, {}));
+        insert(std::move(each));
+        if (list_.items.size() > most) gone.push_back(merge());
+    }
+    count_ = list_.items.size();
 }
 
 // Behind all others: what is said last of a name counts.
-void unwritten_changes::insert(const std::string& name, change c) {
-    const std::uint64_t number = ++last_;
-    const auto [at, fresh] = numbers_.try_emplace(name, number);
-    if (!fresh) items_.erase(std::exchange(at->second, number));
-    items_.emplace(number, item{number, std::move(c)});
+void unwritten_changes::insert(item fresh) {
+    fresh.number = ++last_;
+    const auto [at, first] = list_.numbers.try_emplace(fresh.name, fresh.number);
+    if (!first) list_.items.erase(std::exchange(at->second, fresh.number));
+    list_.items.emplace(fresh.number, std::move(fresh));
 }
 
 void unwritten_changes::erase(std::uint64_t number) {
-    const auto at = items_.find(number);
-    if (at == items_.end()) return;  // there is a newer word on it
-    const auto name = name_of(at->second.what);
-    if (name) numbers_.erase(*name);
-    items_.erase(at);
+    const auto at = list_.items.find(number);
+    if (at == list_.items.end()) return;  // there is a newer word on it
+    list_.numbers.erase(at->second.name);
+    list_.items.erase(at);
 }
 
 bool unwritten_changes::concerns(const mailbox& recipient) const {
     if (count_ == 0) return false;
     const std::lock_guard lock(mutex_);
-    return numbers_.contains({}) || numbers_.contains(recipient.key()) ||
-           (recipient.domain() && numbers_.contains(recipient.domain()->name()));
+    return list_.numbers.contains({}) || list_.numbers.contains(recipient.key()) ||
+           (recipient.domain() && list_.numbers.contains(recipient.domain()->name()));
 }
 
 std::vector<unwritten_changes::item> unwritten_changes::begin(std::size_t at_most) {
     const std::lock_guard lock(mutex_);
     tried_ = last_;
     std::vector<item> some;
-    for (const auto& [number, each] : items_) {
+    for (const auto& [number, each] : list_.items) {
         const bool all = each.what.what == change::kind::forget_all;
         if (some.size() >= at_most || (all && !some.empty())) break;
         some.push_back(each);
@@ -88,8 +91,8 @@ std::vector<unwritten_changes::item> unwritten_changes::begin(std::size_t at_mos
 void unwritten_changes::told(const std::vector<item>& some) {
     const std::lock_guard lock(mutex_);
     for (const item& each : some) {
-        const auto at = items_.find(each.number);
-        if (at != items_.end()) at->second.told = true;
+        const auto at = list_.items.find(each.number);
+        if (at != list_.items.end()) at->second.told = true;
     }
 }
 
@@ -97,16 +100,17 @@ void unwritten_changes::written(const std::vector<item>& some) {
     {
         const std::lock_guard lock(mutex_);
         for (const item& each : some) erase(each.number);
-        count_ = items_.size();
+        count_ = list_.items.size();
     }
     changed_.notify_all();
 }
 
 void unwritten_changes::failed() {
+    list gone;
     {
         const std::lock_guard lock(mutex_);
         failed_ = tried_;
-        if (items_.size() > most_kept) merge();
+        if (list_.items.size() > most_kept) gone = merge();
     }
     changed_.notify_all();
 }
@@ -116,33 +120,37 @@ std::size_t unwritten_changes::take_merged() {
     return std::exchange(names_merged_, 0);
 }
 
-void unwritten_changes::merge() {
-    names_merged_ += items_.size();
+unwritten_changes::list unwritten_changes::merge() {
+    list before = std::exchange(list_, {});
+    names_merged_ += before.items.size();
     failed_ = merged_ = last_;  // who waits for one of these waits in vain
-    std::set<std::string> domains;
-    bool all = numbers_.contains({});
-    for (const auto& [number, each] : items_) {
-        if (each.what.what == change::kind::forget_domain) {
-            domains.insert(each.what.name);
-        } else if (const auto recipient = mailbox::parse(each.what.name)) {
-            all = all || !recipient->domain();
-            if (recipient->domain()) domains.insert(recipient->domain()->name());
-        }
+    bool all = false;
+    std::unordered_set<std::string_view> domains;
+    std::vector<std::string_view> in_order;
+    for (const auto& [number, each] : before.items) {
+        const bool whole = each.what.what == change::kind::forget_domain;
+        const std::string_view domain = whole ? each.name : each.domain;
+        if (!domains.insert(domain).second) continue;
+        in_order.push_back(domain);
+        all = domain.empty() || domains.size() > most_kept;
+        if (all) break;
     }
-    items_.clear();
-    numbers_.clear();
-    all = all || domains.size() > most_kept;
-    if (all) insert({}, {change::kind::forget_all, {}});
-    for (const std::string& name : domains) {
-        if (!all) insert(name, {change::kind::forget_domain, name});
+    if (all) in_order = {""};
+    const auto what = all ? change::kind::forget_all : change::kind::forget_domain;
+    for (const std::string_view each : in_order) {
+        const std::string name(each);
+        insert({0, {what, name}, name, {}});
     }
-    count_ = items_.size();
+    count_ = list_.items.size();
+    return before;
 }
 
 bool unwritten_changes::wait(std::chrono::milliseconds at_most) const {
     std::unique_lock lock(mutex_);
     const std::uint64_t last = last_;
-    const auto is_written = [&] { return items_.empty() || items_.begin()->first > last; };
+    const auto is_written = [&] {
+        return list_.items.empty() || list_.items.begin()->first > last;
+    };
     changed_.wait_for(lock, at_most, [&] { return closed_ || failed_ >= last || is_written(); });
     return is_written() && (merged_ == 0 || last > merged_);
 }

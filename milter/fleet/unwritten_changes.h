@@ -33,6 +33,10 @@ public:
     struct item {
         std::uint64_t number;
         verdicts::change what;
+        // Known before the lock is taken, for all event loops take it: of an address its
+        // mailbox::key(), a domain, or "" for all; and an address' domain, if it has one.
+        std::string name;
+        std::string domain;
         bool told = false;  // to the other edges, though it is not written
     };
 
@@ -54,15 +58,18 @@ public:
     void close();  // nobody waits any more
 
 private:
-    void insert(const std::string& name, verdicts::change c);
+    struct list {
+        std::map<std::uint64_t, item> items;
+        std::unordered_map<std::string, std::uint64_t> numbers;  // by name
+    };
+    void insert(item fresh);
     void erase(std::uint64_t number);
-    void merge();
+    // Gives what was before: freeing it takes its time, and event loops wait for the lock.
+    [[nodiscard]] list merge();
 
     mutable std::mutex mutex_;
     mutable std::condition_variable changed_;
-    std::map<std::uint64_t, item> items_;
-    // By mailbox::key(), domain or "" for all.
-    std::unordered_map<std::string, std::uint64_t> numbers_;
+    list list_;
     std::uint64_t last_ = 0;
     std::uint64_t tried_ = 0;   // the last when an attempt began
     std::uint64_t failed_ = 0;  // the same, of one that has failed
