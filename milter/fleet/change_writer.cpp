@@ -98,7 +98,7 @@ asio::awaitable<void> change_writer::live([[maybe_unused]] std::shared_ptr<chang
 }
 
 asio::awaitable<bool> change_writer::write_some() {
-    const auto some = changes_.begin(at_a_time);
+    const auto some = changes_.begin(at_a_time, clock::now());
     std::vector<change> what;
     what.reserve(some.size());
     for (const auto& each : some) what.push_back(each.what);
@@ -137,9 +137,9 @@ asio::awaitable<bool> change_writer::tell(std::vector<unwritten_changes::item> s
 
 void change_writer::succeed(const std::vector<unwritten_changes::item>& some) {
     changes_.written(some);
-    say_merged();
+    say_lost();
     if (changes_.size() > 0) return;
-    merged_ = false;
+    merged_ = outdated_ = false;
     if (!std::exchange(failing_, false)) return;
     store_->link().options().say(
         log_level::info, "the shared store has the changes that waited for it", {});
@@ -155,14 +155,20 @@ void change_writer::fail() {
             {{"changes", std::to_string(waiting)}});
     }
     changes_.failed();
-    say_merged();
+    say_lost();
 }
 
-void change_writer::say_merged() {
+void change_writer::say_lost() {
+    const auto& say = store_->link().options().say;
+    const std::size_t outdated = changes_.take_outdated();
+    if (outdated > 0 && !std::exchange(outdated_, true)) {
+        say(log_level::warning,
+            "the shared store does not take what is declared in time; it is asked about again",
+            {{"changes", std::to_string(outdated)}});
+    }
     const std::size_t merged = changes_.take_merged();
     if (merged == 0 || std::exchange(merged_, true)) return;
-    store_->link().options().say(
-        log_level::warning,
+    say(log_level::warning,
         "too many changes wait for the shared store; it will forget whole domains instead",
         {{"changes", std::to_string(merged)}});
 }

@@ -45,7 +45,7 @@ private:
     asio::awaitable<void> wait(steady_time until);
     void succeed(const std::vector<unwritten_changes::item>& some);
     void fail();
-    void say_merged();
+    void say_lost();
 
     asio::any_io_executor executor_;
     std::shared_ptr<shared_store> store_;
@@ -57,6 +57,7 @@ private:
     bool stopped_ = false;
     bool failing_ = false;
     bool merged_ = false;
+    bool outdated_ = false;
 };
 
 }  // namespace callforward::milter::fleet

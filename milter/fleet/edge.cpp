@@ -132,7 +132,7 @@ void edge::publish(notice::kind what, std::string_view name, unsigned seconds) {
 
 void edge::tell(const std::vector<change>& some) {
     // In this order: who looks something up sees one of the two.
-    unwritten_.put(some);
+    unwritten_.put(some, clock::now());
     ++heard_;
     const std::lock_guard lock(mutex_);
     if (const auto writer = writer_.lock()) writer->look();

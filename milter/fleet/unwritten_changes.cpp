@@ -13,8 +13,8 @@ using verdicts::change;
 namespace {
 
 // Nothing: it is of no address, and concerns nobody.
-std::optional<unwritten_changes::item> item_of(const change& c) {
-    unwritten_changes::item i{0, c, {}, {}};
+std::optional<unwritten_changes::item> item_of(const change& c, unwritten_changes::time_point now) {
+    unwritten_changes::item i{0, c, {}, {}, now};
     switch (c.what) {
         case change::kind::forget_address:
         case change::kind::declare: {
@@ -35,12 +35,12 @@ std::optional<unwritten_changes::item> item_of(const change& c) {
 
 }  // namespace
 
-void unwritten_changes::put(const std::vector<change>& some) {
+void unwritten_changes::put(const std::vector<change>& some, time_point now) {
     // Event loops wait for the lock, and this takes its time for a long list.
     std::vector<item> fresh;
     fresh.reserve(some.size());
     for (const change& c : some) {
-        if (auto i = item_of(c)) fresh.push_back(std::move(*i));
+        if (auto i = item_of(c, now)) fresh.push_back(std::move(*i));
     }
     std::vector<list> gone;
     const std::lock_guard lock(mutex_);
@@ -75,13 +75,19 @@ bool unwritten_changes::concerns(const mailbox& recipient) const {
            (recipient.domain() && list_.numbers.contains(recipient.domain()->name()));
 }
 
-std::vector<unwritten_changes::item> unwritten_changes::begin(std::size_t at_most) {
+std::vector<unwritten_changes::item> unwritten_changes::begin(std::size_t at_most, time_point now) {
     const std::lock_guard lock(mutex_);
     tried_ = last_;
     std::vector<item> some;
-    for (const auto& [number, each] : list_.items) {
+    for (auto& [number, each] : list_.items) {
         const bool all = each.what.what == change::kind::forget_all;
         if (some.size() >= at_most || (all && !some.empty())) break;
+        // One that only waits for its turn, in a long list, has more time.
+        const auto within = failed_ >= number ? declared_within : longest_turn;
+        if (each.what.what == change::kind::declare && now - each.since >= within) {
+            each.what.what = change::kind::forget_address;
+            ++outdated_;
+        }
         some.push_back(each);
         if (all) break;
     }
@@ -120,6 +126,11 @@ std::size_t unwritten_changes::take_merged() {
     return std::exchange(names_merged_, 0);
 }
 
+std::size_t unwritten_changes::take_outdated() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(outdated_, 0);
+}
+
 unwritten_changes::list unwritten_changes::merge() {
     list before = std::exchange(list_, {});
     names_merged_ += before.items.size();
@@ -139,7 +150,7 @@ unwritten_changes::list unwritten_changes::merge() {
     const auto what = all ? change::kind::forget_all : change::kind::forget_domain;
     for (const std::string_view each : in_order) {
         const std::string name(each);
-        insert({0, {what, name}, name, {}});
+        insert({0, {what, name}, name, {}, {}});
     }
     count_ = list_.items.size();
     return before;

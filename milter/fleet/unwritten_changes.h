@@ -4,8 +4,9 @@
 // lasts. Of an address or domain only the last word is kept. Until it is written no record of it is
 // to be taken from the store: see concerns(). Bounded: what cannot be written is kept for 10,000
 // names; beyond that it becomes the forgetting of whole domains, or of everything, for too little
-// known is no harm. Ends with the process. Thread: any; concerns() takes no lock while there is
-// none.
+// known is no harm. So does a declaration that cannot be written for ten seconds become forgetting:
+// another edge may have forgotten the address since, and that would be undone. Ends with the
+// process. Thread: any; concerns() takes no lock while there is none.
 #pragma once
 
 #include "milter/verdicts/cache.h"
@@ -29,6 +30,9 @@ public:
     // While they are written: twice what one request may declare.
     static constexpr std::size_t most = 100'000;
     static constexpr std::size_t most_kept = 10'000;
+    static constexpr std::chrono::seconds declared_within{10};
+    static constexpr std::chrono::seconds longest_turn{60};  // where nothing fails
+    using time_point = std::chrono::steady_clock::time_point;
 
     struct item {
         std::uint64_t number;
@@ -37,20 +41,23 @@ public:
         // mailbox::key(), a domain, or "" for all; and an address' domain, if it has one.
         std::string name;
         std::string domain;
+        time_point since;
         bool told = false;  // to the other edges, though it is not written
     };
 
-    void put(const std::vector<verdicts::change>& some);
+    void put(const std::vector<verdicts::change>& some, time_point now);
     [[nodiscard]] bool concerns(const smtpclient::mailbox& recipient) const;
     [[nodiscard]] std::size_t size() const { return count_; }
 
     // For who writes them: the oldest, to be tried now. One that forgets everything comes alone.
-    [[nodiscard]] std::vector<item> begin(std::size_t at_most);
+    [[nodiscard]] std::vector<item> begin(std::size_t at_most, time_point now);
     void told(const std::vector<item>& some);
     void written(const std::vector<item>& some);
     void failed();  // the store takes nothing now
     // Of how many names only the domains are left, or less, since this was asked for.
     [[nodiscard]] std::size_t take_merged();
+    // How many declarations only forget their address by now, since this was asked for.
+    [[nodiscard]] std::size_t take_outdated();
 
     // Until all that is put by now is written (true), or cannot be written now, or the time is
     // over.
@@ -75,6 +82,7 @@ private:
     std::uint64_t failed_ = 0;  // the same, of one that has failed
     std::uint64_t merged_ = 0;  // the last when the newest merger was
     std::size_t names_merged_ = 0;
+    std::size_t outdated_ = 0;
     bool closed_ = false;
     std::atomic<std::size_t> count_ = 0;
 };

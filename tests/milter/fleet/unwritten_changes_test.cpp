@@ -23,10 +23,14 @@ change known(const std::string& address) {
     return {change::kind::declare, address};
 }
 
+constexpr std::chrono::steady_clock::time_point start{1000h};
+
 // What an attempt would write, as "kind name", and "+" where it is told already.
-std::string next(unwritten_changes& changes, std::size_t at_most = 10) {
+std::string next(unwritten_changes& changes,
+                 std::size_t at_most = 10,
+                 std::chrono::steady_clock::time_point now = start) {
     std::string text;
-    for (const auto& each : changes.begin(at_most)) {
+    for (const auto& each : changes.begin(at_most, now)) {
         const std::string what = each.what.what == change::kind::forget_address  ? "forget "
                                  : each.what.what == change::kind::forget_domain ? "domain "
                                  : each.what.what == change::kind::forget_all    ? "all"
@@ -41,21 +45,21 @@ std::string next(unwritten_changes& changes, std::size_t at_most = 10) {
 TEST_CASE("changes wait in their order, and the last word on a name is the one that counts") {
     unwritten_changes changes;
     CHECK(next(changes).empty());
-    changes.put({known("a@a.test"), known("b@a.test")});
-    changes.put({{change::kind::forget_domain, "a.test"}, known("c@a.test")});
-    changes.put({forgotten("a@A.test")});
+    changes.put({known("a@a.test"), known("b@a.test")}, start);
+    changes.put({{change::kind::forget_domain, "a.test"}, known("c@a.test")}, start);
+    changes.put({forgotten("a@A.test")}, start);
     CHECK(next(changes) == "known b@a.test, domain a.test, known c@a.test, forget a@A.test");
     CHECK(next(changes, 2) == "known b@a.test, domain a.test");
-    changes.written(changes.begin(2));
+    changes.written(changes.begin(2, start));
     CHECK(next(changes) == "known c@a.test, forget a@A.test");
     CHECK(changes.size() == 2);
 }
 
 TEST_CASE("what is changed again while it is written stays") {
     unwritten_changes changes;
-    changes.put({known("a@a.test"), known("b@a.test")});
-    const auto under_way = changes.begin(10);
-    changes.put({forgotten("a@a.test")});
+    changes.put({known("a@a.test"), known("b@a.test")}, start);
+    const auto under_way = changes.begin(10, start);
+    changes.put({forgotten("a@a.test")}, start);
     changes.told(under_way);
     CHECK(next(changes) == "known b@a.test+, forget a@a.test");
     changes.written(under_way);
@@ -64,12 +68,12 @@ TEST_CASE("what is changed again while it is written stays") {
 
 TEST_CASE("who forgets everything forgets what waited, and is written alone") {
     unwritten_changes changes;
-    changes.put({known("a@a.test"), {change::kind::forget_all, {}}, known("b@a.test")});
+    changes.put({known("a@a.test"), {change::kind::forget_all, {}}, known("b@a.test")}, start);
     CHECK(next(changes) == "all");
-    changes.written(changes.begin(10));
+    changes.written(changes.begin(10, start));
     CHECK(next(changes) == "known b@a.test");
-    changes.put({forgotten("c@a.test")});
-    changes.put({{change::kind::forget_all, {}}});
+    changes.put({forgotten("c@a.test")}, start);
+    changes.put({{change::kind::forget_all, {}}}, start);
     CHECK(next(changes) == "all");
     CHECK(changes.size() == 1);
 }
@@ -77,16 +81,47 @@ TEST_CASE("who forgets everything forgets what waited, and is written alone") {
 TEST_CASE("a change concerns its address, or all of its domain, until it is written") {
     unwritten_changes changes;
     CHECK_FALSE(changes.concerns(mailbox_of("a@a.test")));
-    changes.put({forgotten("a@a.test")});
+    changes.put({forgotten("a@a.test")}, start);
     CHECK(changes.concerns(mailbox_of("a@A.TEST")));
     CHECK_FALSE(changes.concerns(mailbox_of("b@a.test")));
-    changes.put({{change::kind::forget_domain, "b.test"}});
+    changes.put({{change::kind::forget_domain, "b.test"}}, start);
     CHECK(changes.concerns(mailbox_of("x@b.test")));
     CHECK_FALSE(changes.concerns(mailbox_of("x@sub.b.test")));
-    changes.written(changes.begin(10));
+    changes.written(changes.begin(10, start));
     CHECK_FALSE(changes.concerns(mailbox_of("a@a.test")));
-    changes.put({{change::kind::forget_all, {}}});
+    changes.put({{change::kind::forget_all, {}}}, start);
     CHECK(changes.concerns(mailbox_of("y@[192.0.2.1]")));
+}
+
+TEST_CASE("a declaration that cannot be written for ten seconds is only forgotten") {
+    unwritten_changes changes;
+    changes.put({known("a@a.test"), forgotten("b@a.test")}, start);
+    SUBCASE("while nothing fails it takes its turn, for a minute") {
+        CHECK(next(changes, 10, start + 59s) == "known a@a.test, forget b@a.test");
+        CHECK(next(changes, 10, start + 60s) == "forget a@a.test, forget b@a.test");
+    }
+    SUBCASE("another edge may have had a newer word meanwhile") {
+        CHECK(next(changes) == "known a@a.test, forget b@a.test");
+        changes.failed();
+        changes.put({known("c@a.test")}, start + 9s);
+        CHECK(next(changes, 10, start + 9s) == "known a@a.test, forget b@a.test, known c@a.test");
+        changes.told(changes.begin(1, start));
+        CHECK(next(changes, 10, start + 10s) ==
+              "forget a@a.test+, forget b@a.test, known c@a.test");
+        CHECK(changes.take_outdated() == 1);
+        CHECK(changes.take_outdated() == 0);
+        CHECK(changes.concerns(mailbox_of("a@a.test")));
+        changes.written(changes.begin(10, start + 10s));
+        CHECK(changes.size() == 0);
+    }
+    SUBCASE("what is declared again waits anew") {
+        static_cast<void>(next(changes));
+        changes.failed();
+        changes.put({known("a@a.test")}, start + 9s);
+        static_cast<void>(next(changes));
+        changes.failed();
+        CHECK(next(changes, 10, start + 10s) == "forget b@a.test, known a@a.test");
+    }
 }
 
 TEST_CASE("too many that cannot be written become whole domains, or everything") {
@@ -99,7 +134,7 @@ TEST_CASE("too many that cannot be written become whole domains, or everything")
         of_many.push_back(forgotten("x@" + number + ".test"));
     }
     unwritten_changes changes;
-    changes.put(of_two_domains);
+    changes.put(of_two_domains, start);
     CHECK(changes.size() == kept + 1);
     changes.failed();
     CHECK(changes.take_merged() == kept + 1);
@@ -109,7 +144,7 @@ TEST_CASE("too many that cannot be written become whole domains, or everything")
     CHECK_FALSE(changes.concerns(mailbox_of("x@1.test")));
     changes.failed();
     CHECK(changes.take_merged() == 0);
-    changes.put(of_many);
+    changes.put(of_many, start);
     changes.failed();
     CHECK(changes.take_merged() == kept + 3);
     CHECK(next(changes) == "all");
@@ -119,7 +154,7 @@ TEST_CASE("too many that cannot be written become whole domains, or everything")
         flood.push_back(known(std::to_string(i) + "@c.test"));
     }
     unwritten_changes others;
-    others.put(flood);
+    others.put(flood, start);
     CHECK(others.size() < kept);
     CHECK(others.take_merged() == unwritten_changes::most + 1);
 }
@@ -127,22 +162,22 @@ TEST_CASE("too many that cannot be written become whole domains, or everything")
 TEST_CASE("who waits is told whether what was changed is written") {
     unwritten_changes changes;
     CHECK(changes.wait(0ms));
-    changes.put({known("a@a.test")});
+    changes.put({known("a@a.test")}, start);
     CHECK_FALSE(changes.wait(1ms));
-    const auto first = changes.begin(10);
-    changes.put({known("b@a.test")});
+    const auto first = changes.begin(10, start);
+    changes.put({known("b@a.test")}, start);
     changes.written(first);
     CHECK_FALSE(changes.wait(1ms));
     SUBCASE("written after a failure") {
         static_cast<void>(next(changes));
         changes.failed();
         CHECK_FALSE(changes.wait(10h));
-        changes.written(changes.begin(10));
+        changes.written(changes.begin(10, start));
         CHECK(changes.wait(10h));
     }
     SUBCASE("an attempt that began before has failed") {
         static_cast<void>(next(changes));
-        changes.put({known("c@a.test")});
+        changes.put({known("c@a.test")}, start);
         changes.failed();
         CHECK_FALSE(changes.wait(1ms));
     }
