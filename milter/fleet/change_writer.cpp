@@ -9,6 +9,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -51,8 +52,15 @@ change_writer::change_writer(asio::any_io_executor executor,
       pause_(executor_) {}
 
 void change_writer::start() {
-    auto life = live(shared_from_this());
-    asio::co_spawn(executor_, std::move(life), asio::detached);
+    if (lives_on_ || stopped_) return;
+    lives_on_ = true;
+    try {
+        auto life = live(shared_from_this());
+        asio::co_spawn(executor_, std::move(life), asio::detached);
+    } catch (const std::bad_alloc&) {  // the next look does it
+        lives_on_ = false;
+        throw;
+    }
 }
 
 void change_writer::stop() {
@@ -67,7 +75,10 @@ void change_writer::stop() {
 
 void change_writer::look() {
     asio::post(executor_, [weak = weak_from_this()] {
-        if (const auto self = weak.lock()) self->pause_.cancel();
+        const auto self = weak.lock();
+        if (!self) return;
+        self->start();
+        self->pause_.cancel();
     });
 }
 
@@ -81,20 +92,32 @@ asio::awaitable<void> change_writer::wait(steady_time until) {
 asio::awaitable<void> change_writer::live([[maybe_unused]] std::shared_ptr<change_writer> self) {
     const store_options& o = store_->link().options();
     auto pause = o.first_pause;
-    while (!stopped_) {
-        auto until = steady_time::max();
-        if (changes_.size() > 0) {
-            const bool written = co_await write_some();
-            if (stopped_) break;
-            if (written) {
-                pause = o.first_pause;
-                continue;
+    try {
+        while (!stopped_) {
+            auto until = steady_time::max();
+            if (changes_.size() > 0) {
+                bool written = false;
+                try {
+                    written = co_await write_some();
+                } catch (const std::bad_alloc&) {
+                    // As any other failure.
+                }
+                if (stopped_) break;
+                if (written) {
+                    pause = o.first_pause;
+                    continue;
+                }
+                fail();
+                until = clock::now() + pause;
+                pause = std::min(2 * pause, o.longest_pause);
             }
-            until = clock::now() + pause;
-            pause = std::min(2 * pause, o.longest_pause);
+            co_await wait(until);
         }
-        co_await wait(until);
+    } catch (const std::bad_alloc&) {
+        // Not even for a pause: without one this loop would keep all others from freeing some. The
+        // next look goes on.
     }
+    lives_on_ = false;
 }
 
 asio::awaitable<bool> change_writer::write_some() {
@@ -110,10 +133,7 @@ asio::awaitable<bool> change_writer::write_some() {
     bool told = false;
     if (result != writing::unanswered) told = co_await tell(some, written);
     if (stopped_) co_return false;
-    if (!written || !told) {
-        fail();
-        co_return false;
-    }
+    if (!written || !told) co_return false;
     succeed(some);
     co_return true;
 }
@@ -147,15 +167,19 @@ void change_writer::succeed(const std::vector<unwritten_changes::item>& some) {
 
 // One line for all that wait, however many there are.
 void change_writer::fail() {
-    const auto& say = store_->link().options().say;
-    const std::size_t waiting = changes_.size();
-    if (!std::exchange(failing_, true)) {
-        say(log_level::warning,
-            "the shared store does not take a change now; it is kept and written later",
-            {{"changes", std::to_string(waiting)}});
+    try {
+        const std::size_t waiting = changes_.size();
+        changes_.failed();
+        if (!std::exchange(failing_, true)) {
+            store_->link().options().say(
+                log_level::warning,
+                "the shared store does not take a change now; it is kept and written later",
+                {{"changes", std::to_string(waiting)}});
+        }
+        say_lost();
+    } catch (const std::bad_alloc&) {
+        // Nothing is lost but a line in the log, or a merger, which is due again.
     }
-    changes_.failed();
-    say_lost();
 }
 
 void change_writer::say_lost() {

@@ -4,9 +4,9 @@
 // that a long list leaves room for look-ups. What the store does not take is tried again until it
 // does, after pauses as those of redis_link; the log says so when that begins and when it is over.
 // The other edges are told when the store has a change, for they look there next; of one that it
-// refuses they are told at once, too, so that at least their memory forgets. Owner: the edge's
-// first attachment, shared with its own coroutine until stop(). One event loop thread, but for
-// look().
+// refuses they are told at once, too, so that at least their memory forgets. Want of memory is one
+// more failure, after which it goes on. Owner: the edge's first attachment, shared with its own
+// coroutine until stop(). One event loop thread, but for look().
 #pragma once
 
 #include "milter/fleet/shared_store.h"
@@ -34,7 +34,7 @@ public:
                   std::function<change_lives()> lives,
                   std::function<void()> all_forgotten);
 
-    void start();
+    void start();  // does nothing where it has begun
     void stop();
     void look();  // there is something to write; any thread
 
@@ -54,6 +54,7 @@ private:
     const std::function<change_lives()> lives_;
     const std::function<void()> all_forgotten_;
     asio::steady_timer pause_;
+    bool lives_on_ = false;
     bool stopped_ = false;
     bool failing_ = false;
     bool merged_ = false;

@@ -10,6 +10,7 @@
 #include "tests/support/socket.h"
 #include "tests/support/temporary_folder.h"
 
+#include <asio/any_io_executor.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 
@@ -94,6 +95,7 @@ public:
         return std::move(*result);
     }
 
+    [[nodiscard]] asio::any_io_executor executor() { return loop_.get_executor(); }
     [[nodiscard]] milter::fleet::shared_store& store() { return *store_; }
     [[nodiscard]] const std::string& why() const { return why_; }
     [[nodiscard]] std::size_t reports() const { return reports_; }
