@@ -64,6 +64,10 @@ ip_address::bytes_v6 ip_address::v6() const {
     return mapped;
 }
 
+bool ip_address::is_unspecified() const {
+    return bytes_ == bytes_v6{};
+}
+
 std::string ip_address::text() const {
     std::string text;
     append_text(text);

@@ -33,6 +33,8 @@ public:
     [[nodiscard]] bool is_v4() const { return v4_; }
     [[nodiscard]] bytes_v4 v4() const;  // only when is_v4()
     [[nodiscard]] bytes_v6 v6() const;  // an IPv4 address in its mapped form
+    // "::" or 0.0.0.0: no host's, but who connects to it reaches the machine it is on itself.
+    [[nodiscard]] bool is_unspecified() const;
     [[nodiscard]] std::string text() const;
     void append_text(std::string& to) const;
 

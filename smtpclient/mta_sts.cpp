@@ -84,7 +84,9 @@ asio::awaitable<std::vector<dns::ip_address>> mta_sts::web_host(dns::domain name
     auto look_up = by.resolver.addresses(*host);
     auto found = co_await answer_by(deadline, std::move(look_up));
     usable = std::move(found.records);
-    std::erase_if(usable, [&](const auto& address) { return dns::contains(by.deny, address); });
+    std::erase_if(usable, [&](const auto& address) {
+        return address.is_unspecified() || dns::contains(by.deny, address);
+    });
     if (usable.empty())
         tell(by.observer, "policy of " + name.name() + ": its web host has no address to use");
     co_return usable;

@@ -26,6 +26,23 @@ void tell_addresses(const trace& observer,
     observer('*', line + ", TTL " + std::to_string(answer.ttl.count()) + " s");
 }
 
+// Whom a name may not lead to. The unspecified address is in no list that an operator would think
+// of, and leads to the loopback of this machine.
+bool is_kept_out(const reach& r,
+                 const target& t,
+                 const dns::ip_address& address,
+                 const trace& observer) {
+    if (t.literal && t.literal_was_configured) return false;
+    const bool nowhere = address.is_unspecified();
+    if (!nowhere && !dns::contains(r.deny, address)) return false;
+    if (observer) {
+        observer(
+            '*',
+            address.text() + (nowhere ? " is the unspecified address" : " is in [routing] deny"));
+    }
+    return true;
+}
+
 }  // namespace
 
 target_finder::target_finder(dns::resolver& resolver,
@@ -217,11 +234,7 @@ asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
         }
     }
     for (const auto& address : addresses) {
-        const bool exempt = t.literal && t.literal_was_configured;
-        if (!exempt && dns::contains(r->deny, address)) {
-            if (observer) observer('*', address.text() + " is in [routing] deny");
-            continue;
-        }
+        if (is_kept_out(*r, t, address, observer)) continue;
         // A next hop on this machine listens elsewhere; port 25 of our own addresses is the MTA
         // that asks.
         // A literal is found by itself where it is the recipient's.
@@ -236,7 +249,8 @@ asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
         found.endpoints.clear();
         none(reason::loop, who + " has an address of this host");
     } else if (found.endpoints.empty()) {
-        none(reason::no_usable_host, "all addresses of " + who + " are in [routing] deny");
+        none(reason::no_usable_host,
+             "no address of " + who + " may be contacted: see [routing] deny");
     }
     co_return found;
 }

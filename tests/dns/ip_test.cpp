@@ -62,6 +62,17 @@ TEST_CASE("bytes make addresses, and mapped ones become IPv4") {
     CHECK(ip_address() == ip_address::parse("0.0.0.0"));
 }
 
+TEST_CASE("the unspecified address is known in both families") {
+    for (const char* const text : {"0.0.0.0", "::", "::ffff:0.0.0.0", "0:0::0", "::0.0.0.0"}) {
+        CAPTURE(text);
+        CHECK(ip_address::parse(text)->is_unspecified());
+    }
+    for (const char* const text : {"0.0.0.1", "1.0.0.0", "::1", "1::", "::ffff:0.0.0.1"}) {
+        CAPTURE(text);
+        CHECK_FALSE(ip_address::parse(text)->is_unspecified());
+    }
+}
+
 TEST_CASE("a network contains the addresses of its prefix, and no others") {
     struct row {
         const char* network;

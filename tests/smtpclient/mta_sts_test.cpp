@@ -297,3 +297,12 @@ TEST_CASE("the web host is found at any of its addresses, where they may be used
     CHECK(world.fetches == 1);
     CHECK(world.web.requests() == 1);
 }
+
+TEST_CASE("a policy is not fetched from the unspecified address, which is this machine's own") {
+    sts_world world;
+    world.web.publish(policy_text("enforce", "*.other.test"));
+    world.calls.resolver.address("mta-sts.next.test", {"0.0.0.0", "::"});
+    tls_server server(showing(world.ca.issue("mx.next.test")));
+    CHECK(world.ask(server).outcome() == outcome::deliverable);
+    CHECK(world.fetches == 0);
+}
