@@ -36,8 +36,10 @@ std::string_view text_of(const address_key& key) {
 // A mailbox in lower case, without a place on the heap: it is looked up with each RCPT.
 class lower_case_key {
 public:
-    explicit lower_case_key(const mailbox& m) {
-        add(m.local_part());
+    explicit lower_case_key(const mailbox& m) : lower_case_key(m, m.local_part()) {}
+    // As if that were its local part: it must be no longer.
+    lower_case_key(const mailbox& m, std::string_view local_part) {
+        add(local_part);
         local_size_ = size_;
         add("@");
         if (m.domain()) add(m.domain()->name());
@@ -57,6 +59,19 @@ private:
     std::size_t size_ = 0;
     std::size_t local_size_ = 0;
 };
+
+// Calls back with the mailbox and, where that finds nothing, with the mailbox without its address
+// extension, as Postfix looks up virtual(5) and access(5), which our lists stand for. The MTA does
+// not tell its recipient_delimiter: the usual one is taken. What begins with it has no extension,
+// for nobody is called "".
+template <class Find>
+const list_origin* with_and_without_extension(const mailbox& m, Find find) {
+    if (const list_origin* by = find(lower_case_key(m))) return by;
+    const std::string_view local_part = m.local_part();
+    const auto plus = local_part.find('+');
+    if (plus == 0 || plus == std::string_view::npos) return nullptr;
+    return find(lower_case_key(m, local_part.substr(0, plus)));
+}
 
 // Calls back with each ".suffix" of the name, the longest first, until one is found.
 template <class Find>
@@ -163,9 +178,10 @@ std::optional<scope_decision> scope::exempt(const envelope& e, const mailbox& re
             if (by != nullptr) return scope_decision{reason::exempt, "exempt_senders", by, {}};
         }
     }
-    const lower_case_key key(recipient);
-    const list_origin* by = recipients_.find(key.address());
-    if (by == nullptr) by = recipients_.find(key.local_part());
+    const list_origin* by = with_and_without_extension(recipient, [&](const lower_case_key& key) {
+        const list_origin* whole = recipients_.find(key.address());
+        return whole != nullptr ? whole : recipients_.find(key.local_part());
+    });
     if (by != nullptr) return scope_decision{reason::exempt, "exempt_recipients", by, {}};
     return std::nullopt;
 }
@@ -173,9 +189,11 @@ std::optional<scope_decision> scope::exempt(const envelope& e, const mailbox& re
 scope_decision scope::decide(const envelope& e, const mailbox& recipient) const {
     if (const auto exempted = exempt(e, recipient)) return *exempted;
     if (!aliases_.empty()) {
-        const lower_case_key key(recipient);
-        const list_origin* by = aliases_.find(key.address());
-        if (by == nullptr && recipient.domain()) by = aliases_.find(key.domain());
+        const list_origin* by = with_and_without_extension(
+            recipient, [&](const lower_case_key& key) { return aliases_.find(key.address()); });
+        if (by == nullptr && recipient.domain()) {
+            by = aliases_.find(lower_case_key(recipient, {}).domain());
+        }
         if (by != nullptr) return scope_decision{reason::alias, "virtual_aliases", by, {}};
     }
     const list_origin* by =

@@ -138,9 +138,36 @@ exempt_recipients = ["Postmaster", "Sales@Example.COM"])");
     CHECK(decided(s, "POSTMASTER@any.example") == "exempt | exempt_recipients: postmaster");
     CHECK(decided(s, "sales@example.com") == "exempt | exempt_recipients: sales@example.com");
     CHECK(decided(s, "sales@other.example").starts_with("verify"));
-    CHECK(decided(s, "postmaster+x@any.example").starts_with("verify"));
     CHECK(decided(s, "postmaster@[192.0.2.1]").starts_with("exempt"));
     CHECK(decided(default_settings(), "Abuse@example.com") == "exempt | exempt_recipients: abuse");
+}
+
+TEST_CASE("recipients with an address extension are exempt where the address without it is") {
+    const auto s = configured(R"([scope]
+exempt_recipients = ["postmaster", "sales@example.com", "sales+open@example.com", "+", "box+one"])");
+    struct row {
+        std::string to;
+        std::string rule;  // "" for not exempt
+    };
+    for (const row& r : {
+             row{"PostMaster+x@any.example", "postmaster"},
+             row{"postmaster+x+y@[192.0.2.1]", "postmaster"},
+             row{"Sales+News@Example.com", "sales@example.com"},
+             row{"sales+open@example.com", "sales+open@example.com"},
+             row{"sales+open+x@example.com", "sales@example.com"},
+             row{"sales+news@other.example", ""},
+             row{"box+one@example.com", "box+one"},
+             row{"box+one+two@example.com", ""},  // cut at the first
+             row{"box@example.com", ""},
+             row{"sales-news@example.com", ""},
+             row{"+@example.com", "+"},
+             row{"+postmaster@example.com", ""},
+         }) {
+        CAPTURE(r.to);
+        const std::string want =
+            r.rule.empty() ? "verify | domains: *" : "exempt | exempt_recipients: " + r.rule;
+        CHECK(decided(s, r.to) == want);
+    }
 }
 
 TEST_CASE("senders are exempt by address, domain, sub-domain, or as the null sender") {
@@ -176,6 +203,38 @@ virtual_aliases = ["Info@Example.com", "@alias.example"])");
     CHECK(decided(s, "any@ALIAS.example") == "alias | virtual_aliases: @alias.example");
     CHECK(decided(s, "any@sub.alias.example").starts_with("verify"));
     CHECK(decided(s, "other@example.com").starts_with("verify"));
+}
+
+TEST_CASE("an alias is found with an address extension, too, as in virtual(5)") {
+    const auto s = configured(R"([routing]
+virtual_aliases = ["sales@example.com", "sales+open@example.com", "@alias.example",
+                   "one@alias.example", "+x@example.com", "box+one@example.com"])");
+    struct row {
+        std::string to;
+        std::string rule;  // "" for no alias
+    };
+    for (const row& r : {
+             row{"Sales+Newsletter@EXAMPLE.com", "sales@example.com"},
+             row{"sales+open@example.com", "sales+open@example.com"},
+             row{"sales+open+x@example.com", "sales@example.com"},
+             row{"sales+@example.com", "sales@example.com"},
+             // Before the whole domain.
+             row{"one+x@alias.example", "one@alias.example"},
+             row{"two+x@alias.example", "@alias.example"},
+             row{"other+x@example.com", ""},
+             row{"box+one@example.com", "box+one@example.com"},
+             row{"box+one+two@example.com", ""},  // cut at the first
+             // Nobody is called "": what begins so has no extension.
+             row{"+x@example.com", "+x@example.com"},
+             row{"+x+y@example.com", ""},
+             row{"+alias@example.com", ""},
+             row{"sales+x@[192.0.2.1]", ""},
+         }) {
+        CAPTURE(r.to);
+        const std::string want =
+            r.rule.empty() ? "verify | domains: *" : "alias | virtual_aliases: " + r.rule;
+        CHECK(decided(s, r.to) == want);
+    }
 }
 
 TEST_CASE("exemptions come before aliases, and aliases before the enable list") {

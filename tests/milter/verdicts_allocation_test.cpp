@@ -250,6 +250,14 @@ route = ["[mail.internal.example.com]:2525", "smtp:[2001:db8::25]:25"]
                 declared.push_back(rcpt_to(address, host));
             }
             CHECK(allocations_of(declared) == 0);
+
+            std::vector<milter::envelope> with_extension;
+            for (int n = 300; n < 400; ++n) {
+                const auto address = "firstname.lastname+" + std::to_string(n) + '@' + domain;
+                engine.known().declare(smtpclient::mailbox::parse(address).value(), now);
+                with_extension.push_back(rcpt_to(address, host));
+            }
+            CHECK(allocations_of(with_extension) == 0);
         }
     }
 }
