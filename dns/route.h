@@ -3,8 +3,8 @@
 // Equal preferences are shuffled by the seed. A host that is this host, and all that have its
 // preference or a worse one, are dropped. A null MX counts only when it is the one record; beside
 // others it is malformed and left out. At most max_hosts are returned, however many are listed.
-// Addresses are not looked at here: see own_addresses in smtpclient/call_forward.h for hosts that
-// are ourselves under another name.
+// Addresses are not looked at here: see find_this_host() in smtpclient/targets.h for hosts that are
+// ourselves under another name.
 #pragma once
 
 #include "dns/answer.h"

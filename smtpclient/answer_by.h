@@ -37,14 +37,22 @@ asio::awaitable<void> keep_answer(std::shared_ptr<pending_look_up<Record>> l,
     l->answered.cancel();
 }
 
+// Several that are begun together cost no more time than the slowest of them.
 template <class Record>
-asio::awaitable<dns::answer<Record>> answer_by(steady_time deadline,
-                                               asio::awaitable<dns::answer<Record>> question) {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto l = std::make_shared<pending_look_up<Record>>(executor);
+std::shared_ptr<pending_look_up<Record>> begin_look_up(
+    const asio::any_io_executor& executor,
+    steady_time deadline,
+    asio::awaitable<dns::answer<Record>> question) {
+    auto l = std::make_shared<pending_look_up<Record>>(executor);
     l->answered.expires_at(deadline);
     auto asking = keep_answer<Record>(l, std::move(question));
     asio::co_spawn(executor, std::move(asking), asio::detached);
+    return l;
+}
+
+// Once for each look-up.
+template <class Record>
+asio::awaitable<dns::answer<Record>> answer_to(std::shared_ptr<pending_look_up<Record>> l) {
     if (!l->what) {
         std::error_code ignored;
         auto token = asio::redirect_error(asio::use_awaitable, ignored);
@@ -54,6 +62,14 @@ asio::awaitable<dns::answer<Record>> answer_by(steady_time deadline,
     dns::answer<Record> late;
     late.why = "no answer in time";
     co_return late;
+}
+
+template <class Record>
+asio::awaitable<dns::answer<Record>> answer_by(steady_time deadline,
+                                               asio::awaitable<dns::answer<Record>> question) {
+    const auto executor = co_await asio::this_coro::executor;
+    auto l = begin_look_up<Record>(executor, deadline, std::move(question));
+    co_return co_await answer_to<Record>(std::move(l));
 }
 
 }  // namespace callforward::smtpclient

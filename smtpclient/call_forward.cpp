@@ -60,9 +60,11 @@ public:
             auto found =
                 co_await finder_.targets_of_hop(i, static_cast<std::uint32_t>(owner_.random_()));
             if (found.verdict) settle(std::move(*found.verdict));
-            for (auto& target : found.targets) {
+            for (std::size_t n = 0; n < found.targets.size(); ++n) {
                 if (done() || ++hosts_ > most_hosts) break;
-                const bool stop = co_await visit(target);
+                const bool ours = co_await has_our_preference(found.targets, n);
+                if (ours) break;
+                const bool stop = co_await visit(found.targets[n]);
                 if (stop) break;
             }
         }
@@ -103,6 +105,27 @@ private:
         }
         v.next_hop_names = finder_.names();
         v.next_hop_names.insert(v.next_hop_names.end(), names_.begin(), names_.end());
+    }
+
+    // RFC 5321 section 5.1: the hosts of this host's own preference are not tried either, and where
+    // this one is known by its address only, another may come first. Looked at once for each
+    // preference, before the first of its hosts.
+    asio::awaitable<bool> has_our_preference(const std::vector<target>& all, std::size_t n) {
+        const auto is_equal = [&](const target& t) { return t.preference == all[n].preference; };
+        if (n > 0 && is_equal(all[n - 1])) co_return false;
+        const auto first = all.begin() + static_cast<std::ptrdiff_t>(n);
+        std::vector<target> equals(first, std::find_if_not(first, all.end(), is_equal));
+        if (equals.size() < 2) co_return false;  // it is found out when it is visited
+        const std::size_t left = most_hosts + 1 - hosts_;
+        if (equals.size() > left) equals.resize(left);
+        auto own = co_await find_this_host(owner_.resolver_,
+                                           owner_.reach_,
+                                           std::move(equals),
+                                           question_.deadline,
+                                           question_.trace);
+        if (!own) co_return false;
+        settle(std::move(*own));
+        co_return true;
     }
 
     // True when the hosts after this one must not be tried: it is this host (RFC 5321 section 5.1).

@@ -23,6 +23,7 @@ struct target {  // a host to try
     std::string socket_path;
     std::uint16_t port = 25;
     bool from_mx = false;              // listed or implied by an MX look-up
+    std::uint16_t preference = 0;      // of its MX record
     bool is_recipient_domain = false;  // the implicit MX of the recipient's own domain
     bool secure_way = true;            // no MX record that DNSSEC does not vouch for led here
     bool nexthop_counts = false;       // under DANE: a certificate for it is good, too

@@ -43,6 +43,17 @@ bool is_kept_out(const reach& r,
     return true;
 }
 
+// A next hop on this machine listens elsewhere; port 25 of our own addresses is the MTA that asks.
+bool may_be_this_host(const reach& r, const target& t) {
+    // A literal is found by itself where it is the recipient's.
+    const bool found_by_itself = t.from_mx || !t.literal_was_configured;
+    return found_by_itself && t.port == 25 && !r.my_addresses.empty();
+}
+
+std::string words_for_this_host(const target& t) {
+    return t.text() + " has an address of this host";
+}
+
 }  // namespace
 
 target_finder::target_finder(dns::resolver& resolver,
@@ -126,6 +137,7 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::do
             for (const auto& host : route.hosts) {
                 like.name = host.name.name();
                 like.from_mx = true;
+                like.preference = host.preference;
                 like.is_recipient_domain =
                     route.routing == dns::routing::implicit && is_recipients(name);
                 found.targets.push_back(like);
@@ -235,24 +247,48 @@ asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
     }
     for (const auto& address : addresses) {
         if (is_kept_out(*r, t, address, observer)) continue;
-        // A next hop on this machine listens elsewhere; port 25 of our own addresses is the MTA
-        // that asks.
-        // A literal is found by itself where it is the recipient's.
-        const bool found_by_itself = t.from_mx || !t.literal_was_configured;
-        if (found_by_itself && t.port == 25 && r->my_addresses.contains(address)) {
-            found.is_self = true;
-        }
+        if (may_be_this_host(*r, t) && r->my_addresses.contains(address)) found.is_self = true;
         found.endpoints.push_back({address, t.port, {}});
     }
     const std::string who = t.text();
     if (found.is_self) {
         found.endpoints.clear();
-        none(reason::loop, who + " has an address of this host");
+        none(reason::loop, words_for_this_host(t));
     } else if (found.endpoints.empty()) {
         none(reason::no_usable_host,
              "no address of " + who + " may be contacted: see [routing] deny");
     }
     co_return found;
+}
+
+asio::awaitable<std::optional<verdict>> find_this_host(dns::resolver& resolver,
+                                                       std::shared_ptr<const reach> r,
+                                                       std::vector<target> equals,
+                                                       steady_time deadline,
+                                                       trace observer) {
+    std::erase_if(equals, [&](const target& t) { return !may_be_this_host(*r, t); });
+    const auto executor = co_await asio::this_coro::executor;
+    std::vector<std::shared_ptr<pending_look_up<dns::ip_address>>> pending;
+    for (const auto& t : equals) {
+        auto look_up = resolver.addresses(dns::domain::parse(t.name).value());
+        pending.push_back(begin_look_up(executor, deadline, std::move(look_up)));
+    }
+    for (std::size_t i = 0; i < equals.size(); ++i) {
+        const auto answer = co_await answer_to(pending[i]);
+        const target& t = equals[i];
+        // What is denied counts as little as where the host is visited.
+        const bool is_self = std::any_of(
+            answer.records.begin(), answer.records.end(), [&](const dns::ip_address& a) {
+                return r->my_addresses.contains(a) && !is_kept_out(*r, t, a, {});
+            });
+        if (!is_self) continue;
+        const std::string words = words_for_this_host(t);
+        if (observer) observer('*', words);
+        auto own = nothing_found(verdict_class::unreachable, reason::loop, words);
+        own.host = t.name;
+        co_return own;
+    }
+    co_return std::nullopt;
 }
 
 }  // namespace callforward::smtpclient

@@ -39,6 +39,15 @@ struct found_endpoints {
                                                               target t,
                                                               trace observer);
 
+// Of hosts of one preference, the first that has an address of this host, as the verdict on who
+// visits it. Addresses are looked up only where one can be this host, and no longer than until the
+// deadline; what is not known by then may be this host unnoticed.
+[[nodiscard]] asio::awaitable<std::optional<verdict>> find_this_host(dns::resolver& resolver,
+                                                                     std::shared_ptr<const reach> r,
+                                                                     std::vector<target> equals,
+                                                                     steady_time deadline,
+                                                                     trace observer);
+
 class target_finder {
 public:
     // All must outlive the finder.
