@@ -352,6 +352,7 @@ std::string own_host_name() {
 
 reach this_host() {
     reach r;
+    r.hosts_file = "/etc/hosts";
     if (const auto name = system_name()) r.my_names.insert(name->name());
     ifaddrs* interfaces = nullptr;
     if (getifaddrs(&interfaces) != 0) return r;

@@ -1,5 +1,6 @@
 #include "smtpclient/targets.h"
 
+#include "dns/hosts_file.h"
 #include "smtpclient/answer_by.h"
 #include "smtpclient/call_forward.h"
 #include "smtpclient/mta_sts.h"
@@ -24,6 +25,21 @@ void tell_addresses(const trace& observer,
     std::string line = "address of " + name + ':';
     for (const auto& address : answer.records) line += ' ' + address.text();
     observer('*', line + ", TTL " + std::to_string(answer.ttl.count()) + " s");
+}
+
+// Where the MTA finds a relay of the local network, too; mail exchangers are a matter of DNS alone.
+std::vector<dns::ip_address> addresses_beside_dns(const reach& r,
+                                                  const target& t,
+                                                  const dns::domain& name,
+                                                  const trace& observer) {
+    if (t.from_mx) return {};
+    const auto addresses = interleave(dns::addresses_in_hosts_file(r.hosts_file, name));
+    if (!addresses.empty() && observer) {
+        std::string line = "address of " + t.name + " in " + r.hosts_file + ':';
+        for (const auto& address : addresses) line += ' ' + address.text();
+        observer('*', line);
+    }
+    return addresses;
 }
 
 // Whom a name may not lead to. The unspecified address is in no list that an operator would think
@@ -237,6 +253,8 @@ asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
                 break;
             case dns::status::no_data:
             case dns::status::no_such_name:
+                addresses = addresses_beside_dns(*r, t, *name, observer);
+                if (!addresses.empty()) break;
                 found.no_addresses = true;
                 none(reason::no_usable_host, t.name + " has no address");
                 co_return found;
