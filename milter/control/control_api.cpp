@@ -158,10 +158,21 @@ http_response control_api::exported(const http_request& r) {
     return good(j);
 }
 
-// Whoever sends the next change after this answer leaves the store time for this one.
-http_response control_api::changed(json about) const {
+// What is changed by a request comes after this; without a shared store it is of no use.
+std::uint64_t control_api::newest_change() const {
     const fleet::edge* const edge = watched_.asking.shared();
-    if (edge != nullptr) about["shared"] = edge->unwritten().wait(patience_with_store);
+    return edge == nullptr ? 0 : edge->unwritten().newest();
+}
+
+// Whoever sends the next change after this answer leaves the store time for this one.
+http_response control_api::changed(std::uint64_t after, json about) const {
+    const fleet::edge* const edge = watched_.asking.shared();
+    if (edge == nullptr) return good(about);
+    const auto standing = edge->unwritten().wait(after, patience_with_store);
+    about["shared"] = standing.written;
+    if (standing.merged) {
+        about["merged"] = *standing.merged == 0 ? json(nullptr) : json(*standing.merged);
+    }
     return good(about);
 }
 
@@ -170,10 +181,11 @@ http_response control_api::forget(const http_request& r) {
     const auto asked = read_forgetting(r.body, problem);
     if (!asked) return wrong(bad_request, problem);
     verdicts::cache& all = watched_.asking.known();
+    const std::uint64_t before = newest_change();
     const std::size_t count =
         asked->recipient ? all.forget(*asked->recipient) : all.forget_domain(asked->domain);
     log_change(r, "forget", asked->text);
-    return changed({{"forgotten", count}});
+    return changed(before, {{"forgotten", count}});
 }
 
 http_response control_api::known(const http_request& r) {
@@ -182,18 +194,20 @@ http_response control_api::known(const http_request& r) {
     if (!list) return wrong(bad_request, problem);
     json bad = json::array();
     for (const auto& b : list->bad) bad.push_back({{"index", b.index}, {"address", b.text}});
+    const std::uint64_t before = newest_change();
     watched_.asking.known().declare(list->addresses, verdicts::moment::now());
     log_change(r, "known", std::to_string(list->addresses.size()) + " addresses");
-    return changed({{"known", list->addresses.size()}, {"bad", bad}});
+    return changed(before, {{"known", list->addresses.size()}, {"bad", bad}});
 }
 
 http_response control_api::flush(const http_request& r) {
     verdicts::cache& all = watched_.asking.known();
     const json stored =
         watched_.asking.shared() == nullptr ? json(all.below().records()) : json(nullptr);
+    const std::uint64_t before = newest_change();
     const std::size_t in_memory = all.forget_all();
     log_change(r, "flush", std::to_string(in_memory) + " entries");
-    return changed({{"forgotten", in_memory}, {"stored", stored}});
+    return changed(before, {{"forgotten", in_memory}, {"stored", stored}});
 }
 
 http_response control_api::reload(const http_request& r) {

@@ -11,6 +11,7 @@
 #include "milter/control/values.h"
 #include "milter/recipient_check.h"
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -40,7 +41,8 @@ private:
     [[nodiscard]] http_response known(const http_request& r);
     [[nodiscard]] http_response flush(const http_request& r);
     [[nodiscard]] http_response reload(const http_request& r);
-    [[nodiscard]] http_response changed(json about) const;
+    [[nodiscard]] http_response changed(std::uint64_t after, json about) const;
+    [[nodiscard]] std::uint64_t newest_change() const;
 
     watched watched_;
     recipient_check& checking_;

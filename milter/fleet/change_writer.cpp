@@ -169,7 +169,7 @@ void change_writer::succeed(const std::vector<unwritten_changes::item>& some) {
 void change_writer::fail() {
     try {
         const std::size_t waiting = changes_.size();
-        changes_.failed();
+        changes_.failed(clock::now());
         if (!std::exchange(failing_, true)) {
             store_->link().options().say(
                 log_level::warning,

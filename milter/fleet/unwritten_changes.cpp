@@ -47,18 +47,18 @@ void unwritten_changes::put(const std::vector<change>& some, time_point now) {
     for (item& each : fresh) {
         const bool all = each.what.what == change::kind::forget_all;
         if (all) gone.push_back(std::exchange(list_, {}));
-        insert(std::move(each));
+        insert(list_, std::move(each));
         if (list_.items.size() > most) gone.push_back(merge());
     }
     count_ = list_.items.size();
 }
 
 // Behind all others: what is said last of a name counts.
-void unwritten_changes::insert(item fresh) {
+void unwritten_changes::insert(list& to, item fresh) {
     fresh.number = ++last_;
-    const auto [at, first] = list_.numbers.try_emplace(fresh.name, fresh.number);
-    if (!first) list_.items.erase(std::exchange(at->second, fresh.number));
-    list_.items.emplace(fresh.number, std::move(fresh));
+    const auto [at, first] = to.numbers.try_emplace(fresh.name, fresh.number);
+    if (!first) to.items.erase(std::exchange(at->second, fresh.number));
+    to.items.emplace(fresh.number, std::move(fresh));
 }
 
 void unwritten_changes::erase(std::uint64_t number) {
@@ -106,17 +106,20 @@ void unwritten_changes::written(const std::vector<item>& some) {
     {
         const std::lock_guard lock(mutex_);
         for (const item& each : some) erase(each.number);
+        failing_since_.reset();
         count_ = list_.items.size();
     }
     changed_.notify_all();
 }
 
-void unwritten_changes::failed() {
+void unwritten_changes::failed(time_point now) {
     list gone;
     {
         const std::lock_guard lock(mutex_);
         failed_ = tried_;
-        if (list_.items.size() > most_kept) gone = merge();
+        if (!failing_since_) failing_since_ = now;
+        const bool lasts = now - *failing_since_ >= lasting;
+        if (lasts && list_.items.size() > most_kept) gone = merge();
     }
     changed_.notify_all();
 }
@@ -132,13 +135,11 @@ std::size_t unwritten_changes::take_outdated() {
 }
 
 unwritten_changes::list unwritten_changes::merge() {
-    list before = std::exchange(list_, {});
-    names_merged_ += before.items.size();
-    failed_ = merged_ = last_;  // who waits for one of these waits in vain
+    const std::uint64_t last = last_;
     bool all = false;
     std::unordered_set<std::string_view> domains;
     std::vector<std::string_view> in_order;
-    for (const auto& [number, each] : before.items) {
+    for (const auto& [number, each] : list_.items) {
         const bool whole = each.what.what == change::kind::forget_domain;
         const std::string_view domain = whole ? each.name : each.domain;
         if (!domains.insert(domain).second) continue;
@@ -147,23 +148,37 @@ unwritten_changes::list unwritten_changes::merge() {
         if (all) break;
     }
     if (all) in_order = {""};
-    const auto what = all ? change::kind::forget_all : change::kind::forget_domain;
+    list merged;
     for (const std::string_view each : in_order) {
+        const auto what = all ? change::kind::forget_all : change::kind::forget_domain;
         const std::string name(each);
-        insert({0, {what, name}, name, {}, {}});
+        insert(merged, {0, {what, name}, name, {}, {}});
     }
-    count_ = list_.items.size();
-    return before;
+    // Nothing of it before here: without memory for that nothing is to be lost.
+    names_merged_ += list_.items.size();
+    domains_merged_ = all ? 0 : merged.items.size();
+    failed_ = merged_ = last;  // who waits for one of these waits in vain
+    count_ = merged.items.size();
+    return std::exchange(list_, std::move(merged));
 }
 
-bool unwritten_changes::wait(std::chrono::milliseconds at_most) const {
+std::uint64_t unwritten_changes::newest() const {
+    const std::lock_guard lock(mutex_);
+    return last_;
+}
+
+unwritten_changes::standing unwritten_changes::wait(std::uint64_t after,
+                                                    std::chrono::milliseconds at_most) const {
     std::unique_lock lock(mutex_);
     const std::uint64_t last = last_;
-    const auto is_written = [&] {
+    const auto all_written = [&] {
         return list_.items.empty() || list_.items.begin()->first > last;
     };
-    changed_.wait_for(lock, at_most, [&] { return closed_ || failed_ >= last || is_written(); });
-    return is_written() && (merged_ == 0 || last > merged_);
+    changed_.wait_for(lock, at_most, [&] { return closed_ || failed_ >= last || all_written(); });
+    standing now;
+    if (merged_ > after) now.merged = domains_merged_;
+    now.written = all_written() && !now.merged;
+    return now;
 }
 
 void unwritten_changes::close() {

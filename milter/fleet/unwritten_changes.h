@@ -2,11 +2,11 @@
 //
 // Nearly always for a millisecond; while the store is away, full or read-only for as long as that
 // lasts. Of an address or domain only the last word is kept. Until it is written no record of it is
-// to be taken from the store: see concerns(). Bounded: what cannot be written is kept for 10,000
-// names; beyond that it becomes the forgetting of whole domains, or of everything, for too little
-// known is no harm. So does a declaration that cannot be written for ten seconds become forgetting:
-// another edge may have forgotten the address since, and that would be undone. Ends with the
-// process. Thread: any; concerns() takes no lock while there is none.
+// to be taken from the store: see concerns(). Bounded to 100,000 names, and 10,000 once nothing
+// could be written for five seconds; beyond that all become the forgetting of whole domains, or of
+// everything, for too little known is no harm. So does a declaration that cannot be written for ten
+// seconds become forgetting: another edge may have forgotten the address since, and that would be
+// undone. Ends with the process. Thread: any; concerns() takes no lock while there is none.
 #pragma once
 
 #include "milter/verdicts/cache.h"
@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -30,6 +31,7 @@ public:
     // While they are written: twice what one request may declare.
     static constexpr std::size_t most = 100'000;
     static constexpr std::size_t most_kept = 10'000;
+    static constexpr std::chrono::seconds lasting{5};
     static constexpr std::chrono::seconds declared_within{10};
     static constexpr std::chrono::seconds longest_turn{60};  // where nothing fails
     using time_point = std::chrono::steady_clock::time_point;
@@ -53,15 +55,21 @@ public:
     [[nodiscard]] std::vector<item> begin(std::size_t at_most, time_point now);
     void told(const std::vector<item>& some);
     void written(const std::vector<item>& some);
-    void failed();  // the store takes nothing now
+    void failed(time_point now);  // the store takes nothing now
     // Of how many names only the domains are left, or less, since this was asked for.
     [[nodiscard]] std::size_t take_merged();
     // How many declarations only forget their address by now, since this was asked for.
     [[nodiscard]] std::size_t take_outdated();
 
-    // Until all that is put by now is written (true), or cannot be written now, or the time is
-    // over.
-    [[nodiscard]] bool wait(std::chrono::milliseconds at_most) const;
+    struct standing {
+        bool written = false;  // every one as it was put
+        // Some were merged: of how many domains everything is forgotten instead, 0 for all.
+        std::optional<std::size_t> merged;
+    };
+    [[nodiscard]] std::uint64_t newest() const;
+    // How it stands with what was put after `after` was the newest: when all that is put by now is
+    // written, or cannot be written now, or the time is over.
+    [[nodiscard]] standing wait(std::uint64_t after, std::chrono::milliseconds at_most) const;
     void close();  // nobody waits any more
 
 private:
@@ -69,7 +77,7 @@ private:
         std::map<std::uint64_t, item> items;
         std::unordered_map<std::string, std::uint64_t> numbers;  // by name
     };
-    void insert(item fresh);
+    void insert(list& to, item fresh);
     void erase(std::uint64_t number);
     // Gives what was before: freeing it takes its time, and event loops wait for the lock.
     [[nodiscard]] list merge();
@@ -80,7 +88,9 @@ private:
     std::uint64_t last_ = 0;
     std::uint64_t tried_ = 0;   // the last when an attempt began
     std::uint64_t failed_ = 0;  // the same, of one that has failed
-    std::uint64_t merged_ = 0;  // the last when the newest merger was
+    std::optional<time_point> failing_since_;
+    std::uint64_t merged_ = 0;        // the last when the newest merger was
+    std::size_t domains_merged_ = 0;  // what that has left; 0: everything
     std::size_t names_merged_ = 0;
     std::size_t outdated_ = 0;
     bool closed_ = false;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <fstream>
 #include <iostream>
@@ -86,19 +87,16 @@ void show(const json& found) {
     }
 }
 
-// Nothing to say without a shared store.
-bool is_shared(const json& result) {
-    return result.value("shared", true);
-}
-
-void say_unshared() {
-    std::cout << "The shared store has not got all of it yet: the other hosts know when it has.\n";
+void say_shared(const json& answer) {
+    shared_state state;
+    state.add(answer);
+    std::cout << state.words();
 }
 
 struct import_sums {
     std::size_t known = 0;
     std::size_t bad = 0;
-    bool shared = true;
+    shared_state shared;
 };
 
 void complain(const std::string& file, const listed_addresses::line& line, std::size_t nth) {
@@ -128,7 +126,7 @@ import_sums import_all(const daemon_client& daemon, std::istream& from, const st
         }
         const json result = daemon.post("/v1/known", {{"addresses", std::move(addresses)}});
         sums.known += result.at("known").get<std::size_t>();
-        sums.shared = is_shared(result);
+        sums.shared.add(result);
         for (const json& refused : result.at("bad")) {
             complain(file, some.good.at(refused.at("index").get<std::size_t>()), ++sums.bad);
         }
@@ -151,6 +149,39 @@ listed_addresses read_addresses(std::istream& from, std::size_t most, std::size_
         (good ? found.good : found.bad).push_back({text.substr(0, longest_line), line});
     }
     return found;
+}
+
+void shared_state::add(const json& answer) {
+    const auto found = answer.find("merged");
+    if (found == answer.end()) {
+        waits = waits || !answer.value("shared", true);
+        return;
+    }
+    merged = true;
+    everything = everything || !found->is_number_integer();
+    if (!everything) domains = std::max(domains, found->get<std::size_t>());
+}
+
+void shared_state::put_into(json& said) const {
+    if (waits || merged) said["shared"] = false;
+    if (merged) said["merged"] = everything ? json(nullptr) : json(domains);
+}
+
+std::string shared_state::words() const {
+    std::string text;
+    if (waits) {
+        text +=
+            "The shared store did not take all of it at once: the other hosts know the rest when "
+            "it has.\n";
+    }
+    if (merged) {
+        text += "Too many changes waited for the shared store: ";
+        text += everything     ? "all recipients are"
+                : domains == 1 ? "the recipients of a domain are"
+                               : "the recipients of " + std::to_string(domains) + " domains are";
+        text += " asked about again.\n";
+    }
+    return text;
 }
 
 json about(const std::string& address_or_domain) {
@@ -178,7 +209,7 @@ int run_cache_forget(const daemon_options& o, const std::string& what) {
         std::cout << result.dump() << '\n';
     } else {
         std::cout << "Forgotten; " << text_at(result, "forgotten") << " entries were in memory.\n";
-        if (!is_shared(result)) say_unshared();
+        say_shared(result);
     }
     return EX_OK;
 }
@@ -194,13 +225,13 @@ int run_cache_import(const daemon_options& o, const std::string& file) {
         import_all(daemon_client(o), from_input ? std::cin : opened, from_input ? "(input)" : file);
     if (o.json) {
         json said{{"known", sums.known}, {"bad", sums.bad}};
-        if (!sums.shared) said["shared"] = false;
+        sums.shared.put_into(said);
         std::cout << said.dump() << '\n';
     } else {
         std::cout << sums.known << " addresses are known to exist";
         if (sums.bad > 0) std::cout << "; " << sums.bad << " lines were no addresses";
         std::cout << ".\n";
-        if (!sums.shared) say_unshared();
+        std::cout << sums.shared.words();
     }
     return sums.bad > 0 ? EX_DATAERR : EX_OK;
 }
@@ -241,7 +272,7 @@ int run_cache_flush(const daemon_options& o) {
                   << " entries in memory, "
                   << (stored.empty() ? "and the shared store begins anew.\n"
                                      : stored + " in the store.\n");
-        if (!is_shared(result)) say_unshared();
+        say_shared(result);
     }
     return EX_OK;
 }

@@ -24,6 +24,18 @@ struct listed_addresses {  // of a file: one a line, blank lines and "# ..." lef
                                               std::size_t most,
                                               std::size_t& line);
 
+// What the daemon's answers to some changes say of a shared store; nothing without one.
+struct shared_state {
+    bool waits = false;       // something was not there in time
+    bool merged = false;      // too many waited; those of whole domains are asked about again
+    bool everything = false;  // or all
+    std::size_t domains = 0;  // at least
+
+    void add(const json& answer);
+    void put_into(json& said) const;
+    [[nodiscard]] std::string words() const;  // lines, or none
+};
+
 // "USER@DOMAIN" or "DOMAIN", as the daemon is asked about it: {"address": ...} or {"domain": ...}.
 [[nodiscard]] json about(const std::string& address_or_domain);
 

@@ -212,3 +212,31 @@ TEST_CASE("Columns are characters, and what is too long ends in dots") {
     CHECK(left("\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4", 4) == "\xc3\xa4...");
     CHECK(right("7", 3) == "  7");
 }
+
+TEST_CASE("what is said of a shared store is so of all requests of an import") {
+    const auto said = [](const std::vector<json>& answers) {
+        shared_state state;
+        json whole = json::object();
+        for (const json& each : answers) state.add(each);
+        state.put_into(whole);
+        return whole.dump() + ' ' + state.words();
+    };
+    const json done{{"shared", true}};
+    const json waits{{"shared", false}};
+    CHECK(said({json::object(), done}) == "{} ");
+    const std::string later =
+        "The shared store did not take all of it at once: the other hosts know the rest when it "
+        "has.\n";
+    CHECK(said({waits, done}) == "{\"shared\":false} " + later);
+    const json of_four{{"shared", false}, {"merged", 4}};
+    const std::string too_many = "Too many changes waited for the shared store: ";
+    CHECK(said({of_four, {{"shared", false}, {"merged", 3}}, done}) ==
+          "{\"shared\":false,\"merged\":4} " + too_many +
+              "the recipients of 4 domains are asked about again.\n");
+    CHECK(said({{{"shared", false}, {"merged", 1}}, waits}) ==
+          "{\"shared\":false,\"merged\":1} " + later + too_many +
+              "the recipients of a domain are asked about again.\n");
+    CHECK(said({of_four, {{"shared", false}, {"merged", nullptr}}}) ==
+          "{\"shared\":false,\"merged\":null} " + too_many +
+              "all recipients are asked about again.\n");
+}

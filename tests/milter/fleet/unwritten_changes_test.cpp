@@ -102,7 +102,7 @@ TEST_CASE("a declaration that cannot be written for ten seconds is only forgotte
     }
     SUBCASE("another edge may have had a newer word meanwhile") {
         CHECK(next(changes) == "known a@a.test, forget b@a.test");
-        changes.failed();
+        changes.failed(start);
         changes.put({known("c@a.test")}, start + 9s);
         CHECK(next(changes, 10, start + 9s) == "known a@a.test, forget b@a.test, known c@a.test");
         changes.told(changes.begin(1, start));
@@ -116,15 +116,15 @@ TEST_CASE("a declaration that cannot be written for ten seconds is only forgotte
     }
     SUBCASE("what is declared again waits anew") {
         static_cast<void>(next(changes));
-        changes.failed();
+        changes.failed(start);
         changes.put({known("a@a.test")}, start + 9s);
         static_cast<void>(next(changes));
-        changes.failed();
+        changes.failed(start);
         CHECK(next(changes, 10, start + 10s) == "forget b@a.test, known a@a.test");
     }
 }
 
-TEST_CASE("too many that cannot be written become whole domains, or everything") {
+TEST_CASE("too many that cannot be written for seconds become whole domains, or everything") {
     constexpr auto kept = unwritten_changes::most_kept;
     std::vector<change> of_two_domains;
     std::vector<change> of_many;
@@ -135,54 +135,95 @@ TEST_CASE("too many that cannot be written become whole domains, or everything")
     }
     unwritten_changes changes;
     changes.put(of_two_domains, start);
-    CHECK(changes.size() == kept + 1);
-    changes.failed();
-    CHECK(changes.take_merged() == kept + 1);
-    CHECK(changes.take_merged() == 0);
-    CHECK(next(changes) == "domain a.test, domain b.test");
-    CHECK(changes.concerns(mailbox_of("another@a.test")));
-    CHECK_FALSE(changes.concerns(mailbox_of("x@1.test")));
-    changes.failed();
-    CHECK(changes.take_merged() == 0);
-    changes.put(of_many, start);
-    changes.failed();
-    CHECK(changes.take_merged() == kept + 3);
-    CHECK(next(changes) == "all");
-    // Also of one that could be written, if it were not for their number.
-    std::vector<change> flood;
-    for (std::size_t i = 0; i <= unwritten_changes::most; ++i) {
-        flood.push_back(known(std::to_string(i) + "@c.test"));
+    SUBCASE("not at the first failure, nor of one after a success") {
+        changes.failed(start);
+        changes.failed(start + 4s);
+        changes.written({});
+        changes.failed(start + 5s);
+        changes.failed(start + 9s);
+        CHECK(changes.size() == kept + 1);
+        CHECK(changes.take_merged() == 0);
     }
-    unwritten_changes others;
-    others.put(flood, start);
-    CHECK(others.size() < kept);
-    CHECK(others.take_merged() == unwritten_changes::most + 1);
+    SUBCASE("after five seconds") {
+        changes.failed(start);
+        changes.failed(start + 5s);
+        CHECK(changes.take_merged() == kept + 1);
+        CHECK(changes.take_merged() == 0);
+        CHECK(next(changes) == "domain a.test, domain b.test");
+        CHECK(changes.concerns(mailbox_of("another@a.test")));
+        CHECK_FALSE(changes.concerns(mailbox_of("x@1.test")));
+        changes.failed(start + 6s);
+        CHECK(changes.take_merged() == 0);
+        changes.put(of_many, start + 6s);
+        changes.failed(start + 7s);
+        CHECK(changes.take_merged() == kept + 3);
+        CHECK(next(changes) == "all");
+    }
+}
+
+// One more than there is room for, of this many domains.
+std::vector<change> flood(std::size_t domains) {
+    std::vector<change> all;
+    for (std::size_t i = 0; i <= unwritten_changes::most; ++i) {
+        const std::string number = std::to_string(i % domains);
+        all.push_back(known(std::to_string(i) + "@" + number + ".test"));
+    }
+    return all;
+}
+
+TEST_CASE("too many for all room become whole domains at once, and who waits is told so") {
+    unwritten_changes changes;
+    changes.put({known("a@a.test"), known("b@a.test")}, start);
+    const auto before = changes.newest();
+    changes.put(flood(3), start);
+    CHECK(changes.size() == 6);  // with what came after the merger
+    CHECK(changes.take_merged() == unwritten_changes::most + 1);
+    auto now = changes.wait(before, 1ms);
+    CHECK_FALSE(now.written);
+    CHECK(now.merged == 4U);
+    // Those of the last request that came after the merger are written; its first are not.
+    changes.put({known("c@a.test")}, start);
+    changes.written(changes.begin(10, start));
+    now = changes.wait(before, 10h);
+    CHECK_FALSE(now.written);
+    CHECK(now.merged == 4U);
+    const auto later = changes.newest();
+    changes.put({known("d@a.test")}, start);
+    CHECK_FALSE(changes.wait(later, 1ms).merged.has_value());
+    changes.written(changes.begin(10, start));
+    CHECK(changes.wait(later, 10h).written);
+    CHECK_FALSE(changes.wait(later, 10h).merged.has_value());
+    SUBCASE("of very many domains, everything") {
+        changes.put(flood(unwritten_changes::most_kept + 1), start);
+        CHECK(next(changes) == "all");
+        CHECK(changes.wait(later, 1ms).merged == 0U);
+    }
 }
 
 TEST_CASE("who waits is told whether what was changed is written") {
     unwritten_changes changes;
-    CHECK(changes.wait(0ms));
+    CHECK(changes.wait(0, 0ms).written);
     changes.put({known("a@a.test")}, start);
-    CHECK_FALSE(changes.wait(1ms));
+    CHECK_FALSE(changes.wait(0, 1ms).written);
     const auto first = changes.begin(10, start);
     changes.put({known("b@a.test")}, start);
     changes.written(first);
-    CHECK_FALSE(changes.wait(1ms));
+    CHECK_FALSE(changes.wait(0, 1ms).written);
     SUBCASE("written after a failure") {
         static_cast<void>(next(changes));
-        changes.failed();
-        CHECK_FALSE(changes.wait(10h));
+        changes.failed(start);
+        CHECK_FALSE(changes.wait(0, 10h).written);
         changes.written(changes.begin(10, start));
-        CHECK(changes.wait(10h));
+        CHECK(changes.wait(0, 10h).written);
     }
     SUBCASE("an attempt that began before has failed") {
         static_cast<void>(next(changes));
         changes.put({known("c@a.test")}, start);
-        changes.failed();
-        CHECK_FALSE(changes.wait(1ms));
+        changes.failed(start);
+        CHECK_FALSE(changes.wait(0, 1ms).written);
     }
     SUBCASE("nobody writes any more") {
         changes.close();
-        CHECK_FALSE(changes.wait(10h));
+        CHECK_FALSE(changes.wait(0, 10h).written);
     }
 }
