@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::size_t most_connections = 20;
 constexpr std::size_t most_hosts = 25;
+constexpr std::chrono::seconds for_equals{1};  // one whose name server is silent holds up all
 constexpr std::chrono::seconds inconclusive_for{60};  // a test for catch-all that failed
 constexpr std::size_t most_hosts_kept = 1000;         // then those with nothing to do are forgotten
 
@@ -118,11 +119,9 @@ private:
         if (equals.size() < 2) co_return false;  // it is found out when it is visited
         const std::size_t left = most_hosts + 1 - hosts_;
         if (equals.size() > left) equals.resize(left);
-        auto own = co_await find_this_host(owner_.resolver_,
-                                           owner_.reach_,
-                                           std::move(equals),
-                                           question_.deadline,
-                                           question_.trace);
+        const auto by = std::min(question_.deadline, std::chrono::steady_clock::now() + for_equals);
+        auto own = co_await find_this_host(
+            owner_.resolver_, owner_.reach_, std::move(equals), by, question_.trace);
         if (!own) co_return false;
         settle(std::move(*own));
         co_return true;
