@@ -33,28 +33,10 @@ struct ares_deleter {
 };
 using channel_ptr = std::unique_ptr<ares_channeldata, ares_deleter>;
 
-// What resolv.conf names; c-ares takes 127.0.0.1 where it names nothing.
-std::string system_servers() {
-    ares_channel raw = nullptr;
-    if (const int rc = ares_init(&raw); rc != ARES_SUCCESS)
-        throw std::runtime_error(std::string("the resolver cannot start: ") + ares_strerror(rc) +
-                                 "; see /etc/resolv.conf, or list servers under [dns]");
-    const channel_ptr channel(raw);
-    ares_addr_port_node* first = nullptr;
-    std::vector<std::string> servers;
-    if (ares_get_servers_ports(channel.get(), &first) == ARES_SUCCESS)
-        for (const ares_addr_port_node* s = first; s != nullptr; s = s->next) {
-            ip_address::bytes_v4 v4{};
-            ip_address::bytes_v6 v6{};
-            std::copy_n(reinterpret_cast<const std::uint8_t*>(&s->addr), v4.size(), v4.begin());
-            if (s->family != AF_INET)
-                std::copy_n(reinterpret_cast<const std::uint8_t*>(&s->addr), v6.size(), v6.begin());
-            const ip_address address = s->family == AF_INET ? ip_address(v4) : ip_address(v6);
-            const int port = s->udp_port != 0 ? s->udp_port : 53;
-            servers.push_back("[" + address.text() + "]:" + std::to_string(port));
-        }
-    ares_free_data(first);
-    return server_list(servers);
+void start_library() {
+    static const int library = ares_library_init(ARES_LIB_INIT_ALL);
+    if (library != ARES_SUCCESS)
+        throw std::runtime_error(std::string("c-ares cannot start: ") + ares_strerror(library));
 }
 
 std::string failure_name(int ares_status) {
@@ -280,12 +262,38 @@ void exchange::on_reply(void* self, int status, int, unsigned char* bytes, int s
     x.finish();
 }
 
+// Here, not beside server_list(): c-ares reads the file.
+std::vector<std::string> system_servers(const std::string& resolv_conf) {
+    start_library();
+    std::string path = resolv_conf;
+    ares_options options{};
+    options.resolvconf_path = path.data();
+    ares_channel raw = nullptr;
+    if (const int rc = ares_init_options(&raw, &options, ARES_OPT_RESOLVCONF); rc != ARES_SUCCESS)
+        throw std::runtime_error(std::string("the resolver cannot start: ") + ares_strerror(rc) +
+                                 "; see " + resolv_conf + ", or list servers under [dns]");
+    const channel_ptr channel(raw);
+    ares_addr_port_node* first = nullptr;
+    std::vector<std::string> servers;
+    if (ares_get_servers_ports(channel.get(), &first) == ARES_SUCCESS)
+        for (const ares_addr_port_node* s = first; s != nullptr; s = s->next) {
+            ip_address::bytes_v4 v4{};
+            ip_address::bytes_v6 v6{};
+            std::copy_n(reinterpret_cast<const std::uint8_t*>(&s->addr), v4.size(), v4.begin());
+            if (s->family != AF_INET)
+                std::copy_n(reinterpret_cast<const std::uint8_t*>(&s->addr), v6.size(), v6.begin());
+            const ip_address address = s->family == AF_INET ? ip_address(v4) : ip_address(v6);
+            const int port = s->udp_port != 0 ? s->udp_port : 53;
+            servers.push_back("[" + address.text() + "]:" + std::to_string(port));
+        }
+    ares_free_data(first);
+    return servers;
+}
+
 transport::transport(asio::any_io_executor executor, const std::vector<std::string>& servers)
     : executor_(std::move(executor)) {
-    static const int library = ares_library_init(ARES_LIB_INIT_ALL);
-    if (library != ARES_SUCCESS)
-        throw std::runtime_error(std::string("c-ares cannot start: ") + ares_strerror(library));
-    servers_ = servers.empty() ? system_servers() : server_list(servers);
+    start_library();
+    servers_ = server_list(servers.empty() ? system_servers() : servers);
     server_count_ = 1 + static_cast<std::size_t>(std::count(servers_.begin(), servers_.end(), ','));
 }
 

@@ -1,5 +1,6 @@
 #include "milter/engine.h"
 
+#include "dns/server_list.h"
 #include "milter/log.h"
 
 #include <algorithm>
@@ -36,7 +37,9 @@ unsigned shards_of(const settings& s, unsigned wanted) {
 
 dns::resolver_options resolver_of(const settings& s) {
     dns::resolver_options options;
-    options.servers = s.dns.servers;
+    // Read here, and not by each resolver, so that a reload finds out that the file has changed.
+    options.servers =
+        s.dns.servers.empty() ? dns::system_servers(s.dns.resolv_conf) : s.dns.servers;
     options.timeout = s.dns.timeout;
     options.trust_ad = s.dns.trust_ad;
     return options;
@@ -140,12 +143,12 @@ engine::~engine() {
 }
 
 void engine::use(const settings& s) {
+    auto resolver = resolver_of(s);  // first: without the system's servers all stays as it is
     known_.use(s.cache);
     if (edge_) edge_->use(s);
     under_way_.use(s.limits.pending, s.limits.pending_share);
     interlock_.use(s.interlock, clock::now());
     canaries_.use(s.interlock);
-    auto resolver = resolver_of(s);
     auto reach = reach_of(s);
     const auto sessions = sessions_of(s);
     const std::lock_guard lock(mutex_);

@@ -112,6 +112,7 @@ struct routing_settings {
 
 struct dns_settings {
     std::vector<std::string> servers;
+    std::string resolv_conf = "/etc/resolv.conf";  // read where there are none; no key: for tests
     milliseconds timeout{5000};
     dns::trust_in_ad trust_ad = dns::trust_in_ad::automatic;
 };

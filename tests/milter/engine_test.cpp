@@ -1,6 +1,7 @@
 #include "milter/engine.h"
 
 #include "tests/milter/played_next_hop.h"
+#include "tests/milter/scratch_folder.h"
 #include "tests/support/dns_server.h"
 
 #include <doctest/doctest.h>
@@ -155,6 +156,35 @@ TEST_CASE("a resolver that a reload replaces still answers those who wait for it
         e.use(s);
     }
     CHECK(under_way.get() == asked{"no_such_domain", "probe"});
+}
+
+TEST_CASE("a reload makes new resolvers when resolv.conf names other servers, and only then") {
+    // That those are asked cannot be seen here: the file names no ports, and 53 is not ours. But
+    // what a shard asks with is made anew as a whole, and then knows no host.
+    const played_next_hop host("");
+    const tests::scratch_folder folder;
+    settings s = tests::in_memory_settings();
+    s.dns.resolv_conf = folder.write("resolv.conf", "nameserver 127.0.0.1\n");
+    engine e(s, 1);
+    const auto hosts_known = [&] { return e.hosts(20s).hosts.size(); };
+    CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "probe"});
+    CHECK(hosts_known() == 1);
+    e.use(s);
+    CHECK(hosts_known() == 1);
+    folder.write("resolv.conf", "search a.test\nnameserver 127.0.0.1\n");
+    e.use(s);
+    CHECK(hosts_known() == 1);
+    folder.write("resolv.conf", "nameserver 127.0.0.2\n");
+    CHECK(hosts_known() == 1);
+    e.use(s);
+    CHECK(hosts_known() == 0);
+    // Who names servers needs no file.
+    s.dns.servers = {"127.0.0.1"};
+    e.use(s);
+    CHECK(ask(e, about(host, "v@a.test")) == asked{"accepted", "probe"});
+    folder.write("resolv.conf", "nameserver 127.0.0.3\n");
+    e.use(s);
+    CHECK(hosts_known() == 1);
 }
 
 TEST_CASE("lifetimes of a reload count for what is learnt after it") {
