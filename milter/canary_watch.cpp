@@ -1,6 +1,7 @@
 #include "milter/canary_watch.h"
 
 #include "milter/log.h"
+#include "smtpclient/printable.h"
 
 #include <algorithm>
 #include <exception>
@@ -13,8 +14,10 @@ namespace {
 constexpr std::chrono::seconds longest_interval{60};
 constexpr std::chrono::seconds shortest_interval{1};
 
-// Nobody's mail is spoken of, and a client's sender is not ours to use again.
+// Nobody's mail is spoken of, a client's sender is not ours to use again, and what is said is not
+// to be found by the trace id that a client was told.
 smtpclient::question about(const smtpclient::mailbox& canary, smtpclient::question q) {
+    q.id = 0;
     if (q.original_sender) q.sender.clear();
     q.original_sender = false;
     q.client.reset();
@@ -42,17 +45,12 @@ canary_watch::~canary_watch() {
 }
 
 void canary_watch::set(const interlock_settings& s) {
-    auto before = std::exchange(domains_, {});
+    domains_.clear();
     for (const std::string& address : s.canaries) {
-        const auto canary = smtpclient::mailbox::parse(address);
-        if (!canary || !canary->domain()) continue;
-        const std::string& domain = canary->domain()->name();
-        const auto [its, is_new] = domains_.try_emplace(domain);
-        if (const auto old = before.find(domain); is_new && old != before.end()) {
-            its->second = std::move(old->second);
-            its->second.canaries.clear();
-        }
-        its->second.canaries.push_back(*canary);
+        const auto valid = smtpclient::mailbox::parse(address);
+        if (!valid || !valid->domain()) continue;
+        domains_[valid->domain()->name()].canaries.push_back(
+            {*valid, smtpclient::to_lower(valid->key()), {}});
     }
     const bool on = s.flip_limit > 0 || !s.canaries.empty();
     const milliseconds wanted = s.flip_window > milliseconds(0) ? s.flip_window : longest_interval;
@@ -76,9 +74,16 @@ void canary_watch::note(const smtpclient::question& q, const std::string& finger
         const std::lock_guard lock(mutex_);
         const auto its = domains_.find(q.recipient.domain()->name());
         if (its == domains_.end()) return;
-        its->second.example = q;
-        its->second.fingerprint = fingerprint;
-        is_new = !std::exchange(its->second.known, true);
+        const std::string key = smtpclient::to_lower(q.recipient.key());
+        for (canary& each : its->second.canaries) {
+            if (each.key != key) continue;
+            is_new = !each.its_own && !its->second.anybodys;
+            each.its_own = {q, fingerprint};
+        }
+        if (!q.in_its_own_way) {
+            is_new = !its->second.anybodys;
+            its->second.anybodys = {q, fingerprint};
+        }
         due_ = due_ || is_new;
     }
     if (is_new) changed_.notify_all();
@@ -115,9 +120,10 @@ void canary_watch::ask_all() {
     {
         const std::lock_guard lock(mutex_);
         for (const auto& [domain, its] : domains_) {
-            if (!its.known) continue;
-            for (const auto& canary : its.canaries) {
-                questions.emplace_back(about(canary, its.example), its.fingerprint);
+            for (const canary& each : its.canaries) {
+                const auto& known = each.its_own ? each.its_own : its.anybodys;
+                if (known)
+                    questions.emplace_back(about(each.address, known->example), known->fingerprint);
             }
         }
     }

@@ -1,12 +1,14 @@
 // Asks about the canaries of [interlock] now and then, so that an outage is seen, and its end, also
 // while nobody writes to them.
 //
-// Where a canary's domain is asked, and how, is what the last RCPT for that domain was asked with:
-// with route = "mta" only the MTA knows. So the first question about a domain begins the watch, at
-// once, as before it nobody could have been rejected. Canaries are asked about for the null sender,
-// or the fixed one of the policy. Every min(flip_window, 60 s), on a thread of its own, which also
-// settles the interlock, so that a domain opens, and the log says so, without a RCPT. With neither
-// canaries nor a flip_limit it does nothing.
+// Where a canary is asked, and how, is what the last RCPT for it was asked with, since it may have
+// a route of its own; without one, what the last RCPT for its domain was: with route = "mta" only
+// the MTA knows. So the first question about a domain begins the watch, at once, as before it
+// nobody could have been rejected; and a reload, which may have changed routes, begins anew. What a
+// policy script chose for one recipient is no way for another. Canaries are asked about for the
+// null sender, or the fixed one of the policy. Every min(flip_window, 60 s), on a thread of its
+// own, which also settles the interlock, so that a domain opens, and the log says so, without a
+// RCPT. With neither canaries nor a flip_limit it does nothing.
 #pragma once
 
 #include "milter/interlock.h"
@@ -17,6 +19,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,10 +43,17 @@ public:
 
 private:
     struct way {
-        std::vector<smtpclient::mailbox> canaries;
         smtpclient::question example;
         std::string fingerprint;
-        bool known = false;
+    };
+    struct canary {
+        smtpclient::mailbox address;
+        std::string key;  // of the address, in lower case
+        std::optional<way> its_own;
+    };
+    struct watched_domain {
+        std::vector<canary> canaries;
+        std::optional<way> anybodys;
     };
     void set(const interlock_settings& s);
     void run();
@@ -56,7 +66,7 @@ private:
     bool ends_ = false;
     bool due_ = false;                       // a domain has just become known
     std::chrono::milliseconds interval_{0};  // 0: never
-    std::map<std::string, way, std::less<>> domains_;
+    std::map<std::string, watched_domain, std::less<>> domains_;
     std::thread thread_;  // last: it uses all of the above
 };
 

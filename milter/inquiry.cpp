@@ -46,6 +46,7 @@ void inquiry::begin(std::uint64_t settings_number, const policy& otherwise) {
     id = make_trace_id(asked.id);
     by = &otherwise;
     source = source::none;
+    asked.in_its_own_way = false;
     is_mailbox = has_sender = sent_away = suspended = by_script = tells = false;
     for (auto* each : {&rcpt, &from, &route, &text, &line, &rule}) each->clear();
 }

@@ -42,6 +42,10 @@ void set_sender(smtpclient::question& q, const policy& p, const mailbox* sender)
     }
 }
 
+bool asks_otherwise(const policy& a, const policy& b) {
+    return a.route != b.route || a.hops != b.hops || a.fingerprint != b.fingerprint;
+}
+
 // What is no mailbox still has a domain, whose scope and policy it falls under. The empty local
 // part is on nobody's list.
 mailbox nobody_at_domain_of(std::string_view untrusted) {
@@ -240,6 +244,7 @@ decision recipient_check::decide_about(const snapshot& now, const envelope& e, i
 void recipient_check::consult_before(const envelope& e, inquiry& i) {
     auto counsel = counsel_before({e, i.recipient(), i.rcpt, i.from}, *i.by);
     if (counsel.by) {
+        i.asked.in_its_own_way = asks_otherwise(*i.by, *counsel.by);
         i.changed = std::move(counsel.by);
         i.by = i.changed.get();
     }

@@ -84,6 +84,8 @@ struct question {
     std::optional<client_identity> client;
     std::chrono::steady_clock::time_point deadline;
     smtpclient::trace trace;  // may be empty
+    // Chosen for this recipient alone, where its domain's others are asked elsewhere or otherwise.
+    bool in_its_own_way = false;
     bool dry = false;  // looked up only: nobody is connected to, and the verdict says nothing
 };
 

@@ -210,6 +210,76 @@ TEST_CASE("The first question about a domain has its canary asked at once") {
     CHECK(hop.count("rcpt canary@a.test ") == 1);
 }
 
+TEST_CASE("A canary is asked where it was last written to, wherever others are asked") {
+    played_next_hop its(knows_everybody);
+    played_next_hop of_one(knows_nobody);  // it has the mailboxes of one person only
+    settings s = test_settings();
+    s.interlock.canaries = {"Canary@a.test"};
+    s.interlock.flip_window = 1s;
+    engine e(s, 1);
+    CHECK(reason_of(ask(e, its, "canary@A.test")) == reason::accepted);
+    CHECK(reason_of(ask(e, of_one, "u@a.test")) == reason::unknown_user);
+    const auto asked = its.count("rcpt ");
+    CHECK(its.wait_for("rcpt ", asked + 2));
+    CHECK(of_one.count("rcpt Canary@a.test ") == 0);
+    CHECK_FALSE(suspended(e, "u@a.test"));
+    // It moves with its own mail.
+    of_one.use(knows_everybody);
+    CHECK(reason_of(ask(e, of_one, "canary@a.test")) == reason::accepted);
+    CHECK(of_one.wait_for("rcpt Canary@a.test "));
+}
+
+TEST_CASE("A way that was chosen for one recipient is not the canary's") {
+    played_next_hop of_one(knows_nobody);
+    played_next_hop of_all(knows_everybody);
+    settings s = test_settings();
+    s.interlock.canaries = {"canary@a.test"};
+    s.interlock.flip_window = 1s;
+    engine e(s, 1);
+    const auto ask_in_its_own_way = [&](const std::string& rcpt) {
+        auto q = question_to(of_one, rcpt);
+        q.in_its_own_way = true;
+        return reason_of(e.ask(q, "f", {std::chrono::steady_clock::now() + 30s, {}}));
+    };
+    CHECK(ask_in_its_own_way("u@a.test") == reason::unknown_user);
+    CHECK(reason_of(ask(e, of_all, "v@a.test")) == reason::accepted);
+    CHECK(ask_in_its_own_way("u@a.test") == reason::unknown_user);
+    CHECK(of_all.wait_for("rcpt canary@a.test ", 2));
+    CHECK(of_one.count("rcpt canary@a.test ") == 0);
+    // Unless it is the canary for which it was chosen.
+    of_one.use(knows_everybody);
+    CHECK(ask_in_its_own_way("canary@a.test") == reason::accepted);
+    CHECK(of_one.wait_for("rcpt canary@a.test ", 2));
+}
+
+TEST_CASE("After a reload the next RCPT says anew where a canary is asked") {
+    played_next_hop before(knows_everybody);
+    played_next_hop after(knows_everybody);
+    settings s = test_settings();
+    s.interlock.canaries = {"canary@a.test"};
+    s.interlock.flip_window = 1s;
+    engine e(s, 1);
+    CHECK(reason_of(ask(e, before, "canary@a.test")) == reason::accepted);
+    CHECK(before.wait_for("rcpt canary@a.test ", 2));
+    e.use(s);
+    CHECK(reason_of(ask(e, after, "u@a.test")) == reason::accepted);
+    CHECK(after.wait_for("rcpt canary@a.test ", 2));
+}
+
+TEST_CASE("The dialogue about a canary is not told as a client's") {
+    played_next_hop hop(knows_everybody);
+    settings s = test_settings();
+    s.interlock.canaries = {"canary@a.test"};
+    engine e(s, 1);
+    auto q = question_to(hop, "u@a.test");
+    q.id = 77;
+    CHECK(reason_of(e.ask(q, "f", {std::chrono::steady_clock::now() + 30s, {}})) ==
+          reason::accepted);
+    CHECK(comes_true([&] { return e.seen().dialogues.about("canary@a.test").has_value(); }));
+    CHECK(e.seen().dialogues.about("canary@a.test")->id == 0);
+    CHECK(e.seen().dialogues.of_id(77)->recipient == "u@a.test");
+}
+
 TEST_CASE("A RCPT for a canary tells as much as a question of our own") {
     played_next_hop hop(knows_nobody);
     settings s = test_settings();

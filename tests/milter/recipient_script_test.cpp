@@ -100,6 +100,20 @@ TEST_CASE("what a script chooses is part of what is remembered") {
     CHECK(check.hop.count("rcpt nobody@a.test") == 1);
 }
 
+TEST_CASE("where a script sends one recipient, the canary of the domain is not asked") {
+    checked check(
+        "function before(e) "
+        "if e.local_part == 'known1' then return {route = 'OTHER'} end "
+        "if e.local_part == 'known2' then return {mode = 'enforce'} end "
+        "end",
+        "[interlock]\ncanaries = [\"known@a.test\"]\nflip_window = \"1s\"\n");
+    CHECK(check("known1@a.test") == "accept");
+    CHECK(check.other.count("rcpt known1@a.test ") == 1);
+    CHECK(check("known2@a.test") == "accept");
+    CHECK(check.hop.wait_for("rcpt known@a.test "));
+    CHECK(check.other.count("rcpt known@a.test ") == 0);
+}
+
 TEST_CASE("a script may watch only, or switch off") {
     checked check("function before(e) return {mode = e.local_part} end");
     CHECK(check("enforce@a.test").starts_with("reject 550"));
