@@ -20,7 +20,12 @@ struct mta_identity {
     std::string version;   // {v}: "Postfix 3.7.11", or Sendmail's "8.17.1.9"
     std::string hostname;  // {j}
 
+    // A Postfix with a mail_name of its own needs milter_macro_v to be told: INTERFACE section 2.
     [[nodiscard]] bool is_postfix() const { return version.starts_with("Postfix"); }
+    // Anything else may be either.
+    [[nodiscard]] bool is_sendmail() const {
+        return !version.empty() && version.front() >= '0' && version.front() <= '9';
+    }
 };
 
 struct envelope {

@@ -214,9 +214,17 @@ std::string nobody_to_ask(const envelope& e) {
            quoted(e.rcpt_mailer);
 }
 
+// What looks like a mistake in the route may be one in telling the MTAs apart.
+std::string_view if_postfix(const mta_identity& mta) {
+    if (mta.is_postfix() || mta.is_sendmail()) return {};
+    return " (read as a route of Sendmail, since {v} does not begin with \"Postfix\": if this is a "
+           "Postfix, set milter_macro_v = Postfix $mail_version in its main.cf)";
+}
+
 void read_anew(const envelope& e, const routing_settings& settings, mta_route::reading& into) {
     into.host = e.rcpt_host;
     into.by_postfix = e.mta.is_postfix();
+    into.by_sendmail = e.mta.is_sendmail();
     into.why.clear();
     const auto rule = rule_for(smtpclient::to_lower(e.rcpt_mailer), into.by_postfix, settings);
     if (rule && rule->skip) {
@@ -229,6 +237,7 @@ void read_anew(const envelope& e, const routing_settings& settings, mta_route::r
         into.why = "unknown ";
         into.why.append(word_for_mailer(e)).append(quoted(e.rcpt_mailer)) +=
             ": name it in [routing] mailers";
+        into.why += if_postfix(e.mta);
         return;
     }
     if (read_hops(e, *rule, settings, into.hops, into.why)) {
@@ -242,11 +251,13 @@ void read_anew(const envelope& e, const routing_settings& settings, mta_route::r
             " (Sendmail separates hosts by ':'; for a port define a mailer, and name it in "
             "[routing] mailers)";
     }
+    into.why += if_postfix(e.mta);
 }
 
 void read(const envelope& e, const routing_settings& settings, mta_route::reading& last) {
     const bool is_known = last.mailer == e.rcpt_mailer && last.host == e.rcpt_host &&
-                          last.by_postfix == e.mta.is_postfix();
+                          last.by_postfix == e.mta.is_postfix() &&
+                          last.by_sendmail == e.mta.is_sendmail();
     if (is_known) return;
     last.mailer.clear();  // so that without memory nothing half read is believed
     read_anew(e, settings, last);

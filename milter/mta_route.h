@@ -37,6 +37,7 @@ struct mta_route {
         std::string mailer;  // "": nothing was read
         std::string host;
         bool by_postfix = false;
+        bool by_sendmail = false;  // neither: taken for Sendmail, but its advice says more
         route_kind kind = route_kind::local;
         std::vector<smtpclient::next_hop> hops;
         std::string why;

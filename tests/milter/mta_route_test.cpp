@@ -264,6 +264,31 @@ TEST_CASE("Advice is for the operator, in printable words") {
     CHECK(port.why.find("[routing] mailers") != std::string::npos);
 }
 
+TEST_CASE("A route of an MTA that may be a Postfix of another name comes with what to do then") {
+    const std::string cause = "milter_macro_v = Postfix $mail_version";
+    mta_route again;
+    const auto advice = [&](const std::string& version, const std::string& host) {
+        const auto e = envelope_of(version, "esmtp", host);
+        const auto fresh = route_from_macros(e, {});
+        route_from_macros(e, {}, again);
+        CHECK(again.why == fresh.why);
+        return fresh.why;
+    };
+    for (const char* const host : {"[127.0.0.1]:2525", "h1.example, h2.example"}) {
+        CAPTURE(host);
+        CHECK(advice("8.17.1.9", host).find(cause) == std::string::npos);
+        CHECK(advice("ACME 3.7.11", host).find(cause) != std::string::npos);
+        CHECK(advice("postfix", host).find(cause) != std::string::npos);
+        CHECK(advice("", host).find(cause) != std::string::npos);
+        CHECK(advice("8.17.1.9", host).find(cause) == std::string::npos);
+    }
+    CHECK(route_from_macros(envelope_of("ACME 3", "myrelay", "h.example"), {}).why.find(cause) !=
+          std::string::npos);
+    CHECK(route_from_macros(postfix("myrelay", "h.example"), {}).why.find(cause) ==
+          std::string::npos);
+    CHECK(advice("ACME 3.7.11", "h.example").empty());
+}
+
 TEST_CASE("No more than 32 hops are taken, and the log hears of it") {
     std::string list;
     for (int i = 0; i < 32; ++i) list += "h" + std::to_string(i) + ".example ";
