@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
 #include <utility>
 
 namespace callforward::smtpclient {
@@ -204,7 +203,7 @@ void host::open_more() {
     const bool owners = sessions_have_owners();
     if (alone == 0 && !owners && waiting_.size() <= static_cast<std::size_t>(soon_free)) return;
     const std::size_t most = limits_.connections_per_host;
-    const std::size_t stuck = stalled(stalled_since());
+    const std::size_t stuck = stalled();
     const bool full = carriers_.size() - stuck >= most_sessions_ && opening_ == 0;
     const bool rested = clock::now() - shrunk_at_ >= rest_after_shrinking;
     if (full && rested && (most == 0 || most_sessions_ < most)) ++most_sessions_;
@@ -248,10 +247,11 @@ bool host::has_room_for_session() const {
     const std::size_t own = connected_ + opening_;
     if (most == 0) return true;
     if (own >= most) return false;
-    return place_at_host::taken(place_name_) < most || own == stalled(stalled_since());
+    return place_at_host::taken(place_name_) < most || own == stalled();
 }
 
-std::size_t host::stalled(steady_time since) const {
+std::size_t host::stalled() const {
+    const auto since = stalled_since();
     return static_cast<std::size_t>(std::count_if(
         carriers_.begin(), carriers_.end(), [&](const auto& c) { return c->is_stalled(since); }));
 }

@@ -108,7 +108,7 @@ private:
     void note_outcome(bool refused);
     [[nodiscard]] std::size_t window() const;
     [[nodiscard]] steady_time stalled_since() const;
-    [[nodiscard]] std::size_t stalled(steady_time since) const;
+    [[nodiscard]] std::size_t stalled() const;  // sessions
     [[nodiscard]] std::size_t waiting_alone() const;
     [[nodiscard]] std::optional<host_answer> penalty();
     [[nodiscard]] host_answer too_late() const;

@@ -23,7 +23,6 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_endpoints = 8;
-constexpr std::size_t longest_line = 300;         // of the opening, that is remembered
 constexpr std::chrono::seconds shortest_rest{1};  // after an opening that failed
 constexpr std::chrono::seconds longest_rest{30};
 constexpr std::chrono::milliseconds between_tries{100};  // to get leave for a first connection
