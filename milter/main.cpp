@@ -203,10 +203,8 @@ std::optional<std::string> reload(const arguments& a,
 
 // What only root can make. Where it can not be, that is told by whoever does without.
 void make_folders(const settings& s, const account& whom) {
-    constexpr std::string_view lmdb = "lmdb:";
-    if (s.cache.store.starts_with(lmdb)) {
-        make_folder_for(s.cache.store.substr(lmdb.size()), whom.user, whom.group);
-    }
+    const std::string directory = verdicts::directory_of(s.cache);
+    if (!directory.empty()) make_folder_for(directory, whom.user, whom.group);
     const std::string folder = s.control.socket.substr(0, s.control.socket.rfind('/') + 1);
     // Where the MTA has to come in, too, root has to say who may.
     const bool is_mtas = unix_socket_path(s.milter.socket).starts_with(folder);

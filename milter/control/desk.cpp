@@ -16,8 +16,8 @@ constexpr std::size_t largest_body = std::size_t{8} * 1024 * 1024;  // 50,000 ad
 
 // Beside the LMDB store; a report is not kept where verdicts are not.
 std::string report_file(const cache_settings& s) {
-    constexpr std::string_view lmdb = "lmdb:";
-    return s.store.starts_with(lmdb) ? s.store.substr(lmdb.size()) + "/monitor-report" : "";
+    const std::string directory = verdicts::directory_of(s);
+    return directory.empty() ? "" : directory + "/monitor-report";
 }
 
 }  // namespace

@@ -185,12 +185,17 @@ void cache::declare(const std::vector<smtpclient::mailbox>& recipients, const mo
     if (recipients.size() >= many) below_->flush(for_writing);
 }
 
-void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
+// Before what is known of a name is changed: the seed that names are made with, when it is certain.
+hash_seed cache::begin_change() {
     forget_doubts();
     below_->wait_for_opening(for_opening);
+    return below_->seed();
+}
+
+void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
+    const hash_seed seed = begin_change();
     tag_set tags;
-    for (const auto& recipient : recipients)
-        tags.insert(tags_of(recipient, below_->seed()).address);
+    for (const auto& recipient : recipients) tags.insert(tags_of(recipient, seed).address);
     memory_.forget_addresses(tags);
     below_->forget_addresses(std::move(tags));
     for (const auto& recipient : recipients) {
@@ -207,9 +212,7 @@ std::size_t cache::forget(const smtpclient::mailbox& recipient) {
 }
 
 std::size_t cache::forget_here(const smtpclient::mailbox& recipient) {
-    forget_doubts();
-    below_->wait_for_opening(for_opening);
-    const auto tag = tags_of(recipient, below_->seed()).address;
+    const auto tag = tags_of(recipient, begin_change()).address;
     below_->forget_address(tag);
     return memory_.forget_address(tag);
 }
@@ -220,9 +223,7 @@ std::size_t cache::forget_domain(std::string_view lower_case) {
 }
 
 std::size_t cache::forget_domain_here(std::string_view lower_case) {
-    forget_doubts();
-    below_->wait_for_opening(for_opening);
-    const auto tag = tag_of_domain(lower_case, below_->seed());
+    const auto tag = tag_of_domain(lower_case, begin_change());
     below_->forget_domain(tag);
     return memory_.forget_domain(tag);
 }
@@ -303,11 +304,15 @@ std::vector<known> cache::show(const smtpclient::mailbox& recipient) {
     return memory_.show(tags_of(recipient, below_->seed()).address);
 }
 
-std::unique_ptr<store> make_store(const cache_settings& settings) {
+std::string directory_of(const cache_settings& settings) {
     constexpr std::string_view lmdb = "lmdb:";
-    if (!settings.store.starts_with(lmdb)) return std::make_unique<no_store>();
+    return settings.store.starts_with(lmdb) ? settings.store.substr(lmdb.size()) : "";
+}
+
+std::unique_ptr<store> make_store(const cache_settings& settings) {
     lmdb_options options;
-    options.directory = settings.store.substr(lmdb.size());
+    options.directory = directory_of(settings);
+    if (options.directory.empty()) return std::make_unique<no_store>();
     // A record is 200 to 400 bytes, and pages are two thirds full.
     const std::size_t entries = settings.capacity + settings.undeliverable_capacity;
     options.map_size = std::max<std::size_t>(entries, 65536) * 1024;

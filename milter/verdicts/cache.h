@@ -23,6 +23,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -132,6 +133,7 @@ private:
              const smtpclient::verdict& v,
              const moment& now);
 
+    hash_seed begin_change();
     void declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now);
     std::size_t forget_here(const smtpclient::mailbox& recipient);
     std::size_t forget_domain_here(std::string_view lower_case);
@@ -144,6 +146,8 @@ private:
     std::function<void(const std::vector<change>&)> tell_;
 };
 
+// Of "lmdb:DIRECTORY"; "" for any other store.
+[[nodiscard]] std::string directory_of(const cache_settings& settings);
 // "memory" or "lmdb:DIRECTORY": [cache] store.
 [[nodiscard]] std::unique_ptr<store> make_store(const cache_settings& settings);
 
