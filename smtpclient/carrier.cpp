@@ -66,10 +66,9 @@ carrier::carrier(std::unique_ptr<connection> c,
       reply_timeout_(reply_timeout),
       limits_(limits),
       owner_(std::move(owner)),
-      reused_(limits.idle_session.count() > 0 && limits.recipients_per_session != 1),
+      reused_(limits.reuses_sessions()),
       head_since_(clock::now()),
-      idle_since_(head_since_),
-      last_answer_(head_since_) {}
+      idle_since_(head_since_) {}
 
 void carrier::start(observer o) {
     closed_ = std::move(o.closed);
@@ -97,12 +96,6 @@ bool carrier::has_room_for(const errand& e, std::size_t window, double refusals)
     return in_flight_.size() < window;
 }
 
-bool carrier::wants_successor() {
-    const std::size_t most = limits_.recipients_per_session;
-    if (!reused_ || most == 0 || submitted_ * 4 < most * 3) return false;
-    return !std::exchange(has_successor_, true);
-}
-
 bool carrier::is_all_but_idle() const {
     return !over_ && !retiring_ && in_flight_.size() == 1 && in_flight_.front().settled &&
            clock::now() - head_since_ < patience_for_reset;
@@ -128,6 +121,7 @@ void carrier::submit(std::shared_ptr<errand> e) {
     f.dialogue = std::make_unique<transaction>(e->asked, offered_, after);
     f.whose = std::move(e);
     f.sent = clock::now();
+    f.ahead = in_flight_.size();
     const step first = f.dialogue->start();
     if (const auto* impossible = std::get_if<conclusion>(&first)) {
         // Nothing was said: who submits goes on, and this session is as it was.
@@ -259,11 +253,8 @@ void carrier::land(const conclusion& c) {
     flight f = std::move(in_flight_.front());
     in_flight_.pop_front();
     const auto now = clock::now();
-    std::optional<std::chrono::nanoseconds> gap;
-    if (f.sent < last_answer_) gap = now - last_answer_;
     const bool refused = c.reply && c.reply->status_class() == 5;
-    if (observer_.answered && !f.elsewhere) observer_.answered(now - f.sent, gap, refused);
-    last_answer_ = now;
+    if (observer_.answered && !f.elsewhere) observer_.answered(now - f.sent, f.ahead, refused);
     head_since_ = now;
     answer(f, c);
     ++answered_;

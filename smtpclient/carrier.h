@@ -37,11 +37,8 @@ public:
         std::function<void(const carrier&)>
             ended;                     // takes no more: all calls but closed() are over
         std::function<void()> closed;  // the last call: the connection is gone, too
-        // A recipient was answered after `latency`; if it had to wait for another one's answer,
-        // `gap` after that.
-        std::function<void(std::chrono::nanoseconds latency,
-                           std::optional<std::chrono::nanoseconds> gap,
-                           bool refused)>
+        // A recipient was answered after `latency`; so many were in flight when it was sent.
+        std::function<void(std::chrono::nanoseconds latency, std::size_t ahead, bool refused)>
             answered;
         std::function<void()> throttled;  // 421 or 4.7.x: the next hop wants less of us
         std::function<void(std::size_t in_flight)> broke;  // with more than one in flight
@@ -72,10 +69,11 @@ public:
     }
     [[nodiscard]] std::size_t load() const { return in_flight_.size(); }
     [[nodiscard]] steady_time idle_since() const { return idle_since_; }
+    // Of recipients_per_session, unless that is 0.
+    [[nodiscard]] std::size_t left() const {
+        return retiring_ ? 0 : limits_.recipients_per_session - submitted_;
+    }
     void submit(std::shared_ptr<errand> e);
-    // True once, when three quarters of its recipients have been submitted: another session can be
-    // ready when this one ends.
-    [[nodiscard]] bool wants_successor();
     // Gives back whoever waits behind an answer that has been due since then.
     void relieve(steady_time since);
     void retire();  // takes no more, and says QUIT when what is in flight is answered
@@ -86,7 +84,8 @@ private:
         std::shared_ptr<errand> whose;
         std::unique_ptr<transaction> dialogue;
         steady_time sent;
-        bool resets = false;  // RSET follows: no verdict before its reply
+        std::size_t ahead = 0;  // in flight when it was sent
+        bool resets = false;    // RSET follows: no verdict before its reply
         bool unsent = false;
         bool elsewhere = false;  // given back: an answer is still taken, but not waited for
         bool settled = false;    // answered, or given back because of its answer
@@ -121,14 +120,12 @@ private:
     bool writing_ = false;
     bool retiring_ = false;
     bool said_quit_ = false;
-    bool has_successor_ = false;
     bool over_ = false;
     std::size_t submitted_ = 0;
     std::size_t answered_ = 0;
     std::size_t refused_ = 0;
     steady_time head_since_;  // since when the first in flight is the one whose turn it is
     steady_time idle_since_;
-    steady_time last_answer_;
     steady_time goodbye_by_;
 };
 

@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t sessions_at_first = 4;
 constexpr std::size_t errands_at_first = 8;  // in flight in one session, before anything is known
 constexpr std::size_t most_in_flight = 100;
+constexpr std::size_t turns_to_open = 3;  // greeting, EHLO, and one for what is in flight
 constexpr std::size_t most_names = 64;
 constexpr auto least_stall = 500ms;
 constexpr auto most_stall = 1s;
@@ -28,9 +29,8 @@ constexpr double smoothing = 0.2;
 constexpr double forgotten = 0.995;      // of the gap, with each answer that tells nothing about it
 constexpr double trust_regained = 0.25;  // errands in flight, with each answer
 
-void smooth(double& average, std::chrono::nanoseconds sample) {
-    const double seconds = std::chrono::duration<double>(sample).count();
-    average = average == 0 ? seconds : average + smoothing * (seconds - average);
+void smooth(double& average, double sample) {
+    average = average == 0 ? sample : average + smoothing * (sample - average);
 }
 
 std::string name_of_place(const target& t) {
@@ -143,10 +143,11 @@ std::optional<host_answer> host::penalty() {
 
 std::size_t host::window() const {
     const auto most = static_cast<std::size_t>(most_in_flight_);
-    if (latency_ == 0 || gap_ == 0) return std::min(errands_at_first, most);
-    if (gap_ * most_in_flight <= latency_) return most;
+    if (ahead_ == 0) return std::min(errands_at_first, most);
+    const double each = gap();
+    if (each * most_in_flight <= latency_) return most;
     // As many as cost the last of them no more than half as long again.
-    return std::clamp<std::size_t>(1 + static_cast<std::size_t>(latency_ / (2 * gap_)), 1, most);
+    return std::clamp<std::size_t>(1 + static_cast<std::size_t>(latency_ / (2 * each)), 1, most);
 }
 
 void host::dispatch() {
@@ -162,20 +163,52 @@ void host::dispatch() {
         waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
         if (session) {
             session->submit(next);
-            if (session->wants_successor() && has_room_for_session() && !sessions_have_owners()) {
-                open_one(nullptr);
-            }
+            if (!session->is_retiring()) open_successors();
             i = 0;  // who waits may have changed
         }
     }
     open_more();
 }
 
+// What the sessions may still carry should last until the next one is open, at the rate of now: by
+// then all that is in flight has been answered, and come anew, several times over.
+void host::open_successors() {
+    const std::size_t most = limits_.recipients_per_session;
+    if (most == 0 || !limits_.reuses_sessions() || sessions_have_owners() || ailing_ ||
+        clock::now() < rests_until_) {
+        return;
+    }
+    const std::size_t enough = most / 4;
+    std::size_t left = opening_ * most;
+    std::size_t in_flight = 0;
+    std::size_t lasting = opening_;
+    for (const auto& c : carriers_) {
+        left += c->left();
+        in_flight += c->load();
+        if (c->left() > enough) ++lasting;
+    }
+    const std::size_t needed = std::max(enough, in_flight * turns_to_open);
+    while (left < needed && lasting < most_sessions_ && has_room_for_session()) {
+        open_one(nullptr);
+        left += most;
+        ++lasting;
+    }
+}
+
 std::shared_ptr<carrier> host::session_for(const errand& e) const {
     std::shared_ptr<carrier> best;
     const std::size_t room = window();
+    // Where none can have a successor before it ends, they are used up one after the other: all
+    // would end at once, and everybody wait for new ones.
+    const bool stagger = !has_room_for_session();
+    const std::size_t half = stagger ? limits_.recipients_per_session / 2 : 0;
+    const auto is_better = [&](const carrier& c) {
+        const std::size_t left = std::min(half, c.left());
+        const std::size_t best_left = std::min(half, best->left());
+        return left != best_left ? left < best_left : c.load() < best->load();
+    };
     for (const auto& c : carriers_) {
-        if (c->has_room_for(e, room, refusals_) && (!best || c->load() < best->load())) best = c;
+        if (c->has_room_for(e, room, refusals_) && (!best || is_better(*c))) best = c;
     }
     return best;
 }
@@ -204,14 +237,18 @@ void host::open_more() {
     if (alone == 0 && !owners && waiting_.size() <= static_cast<std::size_t>(soon_free)) return;
     const std::size_t most = limits_.connections_per_host;
     const std::size_t stuck = stalled();
-    const bool full = carriers_.size() - stuck >= most_sessions_ && opening_ == 0;
+    auto whom = whom_to_open_for(alone);
+    const bool full = carriers_.size() - stuck + opening_ >= most_sessions_;
+    const bool taken_in = opening_ == 0 || opened_since_growth_;
     const bool rested = clock::now() - shrunk_at_ >= rest_after_shrinking;
-    if (full && rested && (most == 0 || most_sessions_ < most)) ++most_sessions_;
+    if (whom && full && taken_in && rested && (most == 0 || most_sessions_ < most)) {
+        ++most_sessions_;
+        opened_since_growth_ = false;
+    }
     // An ailing host is tried by one.
     const std::size_t beside_stuck = clock::now() < rests_until_ ? 0 : stuck;
     std::size_t sessions = ailing_ ? 1 : most_sessions_ + beside_stuck;
     if (most != 0) sessions = std::min(sessions, most);
-    auto whom = whom_to_open_for(alone);
     while (whom && carriers_.size() + opening_ < sessions && has_room_for_session()) {
         open_one(std::move(whom));
         whom = whom_to_open_for(alone);
@@ -315,26 +352,27 @@ void host::ask_for_less() {
     most_sessions_ = std::max<std::size_t>(1, std::min(most_sessions_, carriers_.size()) / 2);
 }
 
-void host::note_pace(std::chrono::nanoseconds latency,
-                     std::optional<std::chrono::nanoseconds> gap) {
+void host::note_pace(std::chrono::nanoseconds latency, std::size_t ahead) {
     most_in_flight_ = std::min<double>(most_in_flight, most_in_flight_ + trust_regained);
+    const double took = std::chrono::duration<double>(latency).count();
     // One recipient that takes seconds says little about the others.
-    const auto bounded = [](std::chrono::nanoseconds sample, double most) {
-        return std::chrono::duration<double>(sample).count() > most
-                   ? std::chrono::nanoseconds(static_cast<std::int64_t>(most * 1e9))
-                   : sample;
-    };
-    if (gap) {
-        if (latency_ == 0) smooth(latency_, latency);
-        // What the host would have taken for this one alone it has not kept it waiting for the
-        // other: replies are apart because the commands were.
-        const auto alone = std::chrono::nanoseconds(static_cast<std::int64_t>(latency_ * 1e9));
-        const auto kept = std::max(std::min(*gap, latency - alone), std::chrono::nanoseconds{1});
-        smooth(gap_, bounded(kept, std::max(4 * gap_, latency_ / 2)));
-    } else {
-        smooth(latency_, latency_ == 0 ? latency : bounded(latency, std::max(4 * latency_, 0.01)));
-        gap_ *= forgotten;
+    if (ahead == 0) {
+        smooth(latency_, latency_ == 0 ? took : std::min(took, std::max(4 * latency_, 0.01)));
+        kept_ *= forgotten;
+        return;
     }
+    if (latency_ == 0) latency_ = took;
+    const auto others = static_cast<double>(ahead);
+    const double most = others * std::max(4 * gap(), latency_ / 2);
+    // Less than nothing counts, too: chance gives as much of it as it takes.
+    const double kept = std::min(took - latency_, most);
+    smooth(kept_, kept);
+    smooth(ahead_, others);
+}
+
+// Seconds that one recipient is kept waiting by each that is ahead of it.
+double host::gap() const {
+    return ahead_ == 0 ? 0 : std::max(kept_ / ahead_, 0.0);
 }
 
 void host::note_outcome(bool refused) {

@@ -4,8 +4,9 @@
 // number that begins at 4, grows to connections_per_host while errands still have to wait, and is
 // halved when the next hop wants less (421, 4.7.x, a connection refused while others stand). How
 // many errands one session carries at once follows what it is good for: many where answers come
-// together, one where each answer takes its own time. Who waits behind a slow one is asked
-// elsewhere. A host that could not be reached is left alone for host_penalty, and then tried by one
+// together, one where each answer takes its own time. A session has a successor before its
+// recipients_per_session are used up, the sooner the more are in flight. Who waits behind a slow
+// one is asked elsewhere. A host that could not be reached is left alone for host_penalty, and then tried by one
 // errand; so is one address of several. Where the next hop is told of the client (XCLIENT, PROXY
 // protocol) a session has an owner and carries nobody else's errands; a client that waits then gets
 // the place of another's session. Owner: call_forward, shared with the coroutines that open and
@@ -89,6 +90,7 @@ private:
     void dispatch();
     [[nodiscard]] std::shared_ptr<carrier> session_for(const errand& e) const;
     void open_more();
+    void open_successors();
     void open_one(std::shared_ptr<errand> whom);
     [[nodiscard]] bool has_room_for_session() const;
     [[nodiscard]] bool sessions_have_owners() const;
@@ -104,8 +106,9 @@ private:
     void fail_owner(const std::string& owner, const host_answer& a);
     [[nodiscard]] bool is_served(const std::string& owner) const;
     void ask_for_less();
-    void note_pace(std::chrono::nanoseconds latency, std::optional<std::chrono::nanoseconds> gap);
+    void note_pace(std::chrono::nanoseconds latency, std::size_t ahead);
     void note_outcome(bool refused);
+    [[nodiscard]] double gap() const;
     [[nodiscard]] std::size_t window() const;
     [[nodiscard]] steady_time stalled_since() const;
     [[nodiscard]] std::size_t stalled() const;  // sessions
@@ -147,13 +150,16 @@ private:
     std::vector<std::string> names_;  // what it goes by, bounded
 
     std::size_t most_sessions_;
+    bool opened_since_growth_ = false;  // the next hop has taken in what it was last asked for
     steady_time shrunk_at_;
     std::chrono::steady_clock::duration rest_{};  // from openings that failed beside sessions
     steady_time rests_until_;
     double latency_ = 0;     // smoothed seconds to an answer that waited for no other
     double most_in_flight_;  // in one session; less where sessions break
     double refusals_ = 0;    // smoothed share of the recipients
-    double gap_ = 0;         // smoothed seconds that one answer is kept waiting by another
+    // Both smoothed, of recipients that were sent behind others.
+    double kept_ = 0;   // seconds that those kept it waiting
+    double ahead_ = 0;  // how many they were; 0: there was none yet
 
     shunned_addresses shunned_;
     bool ailing_ = false;  // the last opening failed with no session left

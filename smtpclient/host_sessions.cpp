@@ -39,6 +39,7 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
     fresh->remember_opening(std::move(lines));
     carriers_.push_back(fresh);
     ++connected_;
+    opened_since_growth_ = true;
     // Weak: a session may outlive its host by the time of a goodbye.
     const std::weak_ptr<host> me = weak_from_this();
     carrier::observer o;
@@ -62,12 +63,10 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
         --h->connected_;
         h->dispatch();
     };
-    o.answered = [me](std::chrono::nanoseconds latency,
-                      std::optional<std::chrono::nanoseconds> gap,
-                      bool refused) {
+    o.answered = [me](std::chrono::nanoseconds latency, std::size_t ahead, bool refused) {
         const auto h = me.lock();
         if (!h) return;
-        h->note_pace(latency, gap);
+        h->note_pace(latency, ahead);
         h->note_outcome(refused);
     };
     o.throttled = [me] {

@@ -15,6 +15,9 @@ struct session_limits {
     std::chrono::milliseconds host_penalty{60000};   // 0: none
     std::chrono::seconds catch_all{24 * 3600};  // how long a finding of catch_all_probe is kept
 
+    [[nodiscard]] bool reuses_sessions() const {
+        return idle_session.count() > 0 && recipients_per_session != 1;
+    }
     bool operator==(const session_limits&) const = default;
 };
 

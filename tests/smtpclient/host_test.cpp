@@ -210,6 +210,58 @@ TEST_CASE("a session near its end has a successor before it ends") {
     CHECK(server.sessions().front()->recipients == 8);
 }
 
+TEST_CASE("the more are in flight, the sooner a session has a successor") {
+    crowd all(generous());
+    const loop_server server(all.loop, pipelining, 50ms);
+    all.ask(server.hop(), "known0");
+    all.run();
+    for (std::size_t i = 1; i < 8; ++i) all.ask(server.hop(), mixed(i));
+    all.run();
+    CHECK(server.sessions().size() == 1);
+    // By when another one is open, 40 at once will have used up this one.
+    for (std::size_t i = 8; i < 48; ++i) all.ask(server.hop(), mixed(i));
+    CHECK(all.run_until([&] { return server.sessions().size() == 2; }));
+    all.run();
+    CHECK(all.wrong() == 0);
+    CHECK(server.sessions().size() == 2);
+}
+
+TEST_CASE("sessions that can have no successor do not all end at once") {
+    session_limits limits = generous();
+    limits.connections_per_host = 2;
+    limits.recipients_per_session = 20;
+    crowd all(limits);
+    const loop_server server(all.loop, pipelining, 50ms);
+    std::size_t asked = 0;
+    const auto ask = [&](std::size_t many) {
+        for (; many > 0; --many) all.ask(server.hop(), "known" + std::to_string(asked++));
+        all.run();
+    };
+    ask(16);
+    ask(4);
+    REQUIRE(server.sessions().size() == 2);
+    CHECK(server.sessions()[0]->recipients == 10);
+    CHECK(server.sessions()[1]->recipients == 10);
+    ask(8);
+    const auto [less, more] =
+        std::minmax(server.sessions()[0]->recipients, server.sessions()[1]->recipients);
+    CHECK(less == 10);
+    CHECK(more == 18);
+    CHECK(all.wrong() == 0);
+}
+
+TEST_CASE("sessions grow in number while others of them end") {
+    session_limits limits = generous();
+    limits.connections_per_host = 12;
+    limits.recipients_per_session = 3;
+    crowd all(limits);
+    const loop_server server(all.loop, one_by_one, 10ms);
+    for (std::size_t i = 0; i < 300; ++i) all.ask(server.hop(), mixed(i));
+    all.run();
+    CHECK(all.wrong() == 0);
+    CHECK(server.most_open() == 12);
+}
+
 TEST_CASE("without PIPELINING sessions grow from four to connections_per_host") {
     session_limits limits = generous();
     limits.connections_per_host = 10;
