@@ -140,8 +140,11 @@ void digester::absorb() {
 }
 
 void digester::add(std::uint64_t number) {
+    if (waiting_.size() - used_ < sizeof number) absorb();
     const auto bytes = little_endian(number);
-    add_bytes({bytes.data(), bytes.size()});
+    std::memcpy(waiting_.data() + used_, bytes.data(), bytes.size());
+    used_ += bytes.size();
+    length_ += bytes.size();
 }
 
 void digester::add(std::string_view part) {
