@@ -6,11 +6,11 @@
 // many errands one session carries at once follows what it is good for: many where answers come
 // together, one where each answer takes its own time. A session has a successor before its
 // recipients_per_session are used up, the sooner the more are in flight. Who waits behind a slow
-// one is asked elsewhere. A host that could not be reached is left alone for host_penalty, and then tried by one
-// errand; so is one address of several. Where the next hop is told of the client (XCLIENT, PROXY
-// protocol) a session has an owner and carries nobody else's errands; a client that waits then gets
-// the place of another's session. Owner: call_forward, shared with the coroutines that open and
-// watch sessions. One event loop thread.
+// one is asked elsewhere. A host that could not be reached is left alone for host_penalty, and
+// then tried by one errand; so is one address of several. Where the next hop is told of the client
+// (XCLIENT, PROXY protocol) a session has an owner and carries nobody else's errands; a client
+// that waits then gets the place of another's session. Owner: call_forward, shared with the
+// coroutines that open and watch sessions. One event loop thread.
 #pragma once
 
 #include "smtpclient/allowance.h"
