@@ -162,6 +162,7 @@ void engine::use(const settings& s) {
 
 void engine::save(std::chrono::milliseconds at_most) {
     static_cast<void>(known_.flush(at_most));
+    if (edge_) edge_->finish(at_most);
 }
 
 answer engine::ask(const smtpclient::question& q,

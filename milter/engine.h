@@ -70,7 +70,8 @@ public:
                                                              const std::string& fingerprint);
     // For the questions that begin after it; [cache] store and capacities stay those of the start.
     void use(const settings& s);
-    // What was learnt and is not on disk yet: before the process ends.
+    // What was learnt or changed and is not on disk, or in the shared store, yet: before the
+    // process ends.
     void save(std::chrono::milliseconds at_most);
     [[nodiscard]] verdicts::cache& known() { return known_; }  // for the control socket
     // True while the domain's undeliverable recipients are put off instead of rejected.

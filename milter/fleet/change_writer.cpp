@@ -66,11 +66,6 @@ void change_writer::start() {
 void change_writer::stop() {
     stopped_ = true;
     pause_.cancel();
-    if (changes_.size() == 0) return;
-    store_->link().options().say(log_level::warning,
-                                 "the program ends before the shared store has all changes; they "
-                                 "are to be made again",
-                                 {{"changes", std::to_string(changes_.size())}});
 }
 
 void change_writer::look() {

@@ -110,6 +110,15 @@ std::string edge::complaint() const {
     return hears_notices() ? "" : "notices of other edges do not arrive";
 }
 
+void edge::finish(std::chrono::milliseconds at_most) {
+    const std::size_t left = unwritten_.wait_until_empty(at_most);
+    if (left == 0) return;
+    options_->say(log_level::warning,
+                  "the program ends before the shared store has all changes; they are to be made "
+                  "again",
+                  {{"changes", std::to_string(left)}});
+}
+
 void edge::close() {
     unwritten_.close();
     const std::lock_guard lock(mutex_);

@@ -23,6 +23,7 @@
 #include <asio/awaitable.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,6 +56,9 @@ public:
         void stop() const;
     };
     [[nodiscard]] attachment attach(const asio::any_io_executor& executor);
+    // Before the process ends: gives what the store is still to be told that much time, and says
+    // what is lost. The loops turn meanwhile.
+    void finish(std::chrono::milliseconds at_most);
     // Before the first of the loops goes: tells nobody any more.
     void close();
 

@@ -181,6 +181,12 @@ unwritten_changes::standing unwritten_changes::wait(std::uint64_t after,
     return now;
 }
 
+std::size_t unwritten_changes::wait_until_empty(std::chrono::milliseconds at_most) const {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, at_most, [&] { return closed_ || list_.items.empty(); });
+    return list_.items.size();
+}
+
 void unwritten_changes::close() {
     {
         const std::lock_guard lock(mutex_);

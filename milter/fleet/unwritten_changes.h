@@ -70,6 +70,8 @@ public:
     // How it stands with what was put after `after` was the newest: when all that is put by now is
     // written, or cannot be written now, or the time is over.
     [[nodiscard]] standing wait(std::uint64_t after, std::chrono::milliseconds at_most) const;
+    // How many are left then. Also what has failed is waited for: it is tried again all the time.
+    [[nodiscard]] std::size_t wait_until_empty(std::chrono::milliseconds at_most) const;
     void close();  // nobody waits any more
 
 private:

@@ -202,6 +202,20 @@ class Fleet(Edges, unittest.TestCase):
             wait_until(lambda d=daemon: self.ask(d, "known@one.test").startswith("550 5.1.1"),
                        "the recipient to be forgotten", 20)
 
+    def test_an_edge_that_ends_says_what_the_store_has_not_got(self):
+        redis = Redis(self.box)
+        self.start(redis.url)
+        self.used()
+        first, second = self.edges[:2]
+        redis.kill()
+        first.wait_for_line("the shared store is not used")
+        self.assertIs(self.tool(first, "cache", "forget", "known@one.test")["shared"], False)
+        for daemon in (first, second):
+            daemon.stop()
+        lost = "the program ends before the shared store has all changes.*changes=1"
+        first.wait_for_line(lost)
+        self.assertNotRegex("\n".join(second.lines()), "the program ends")
+
     def test_the_tool_says_that_it_does_not_look_into_the_store_and_not_that_it_is_empty(self):
         redis = Redis(self.box)
         self.start(redis.url)

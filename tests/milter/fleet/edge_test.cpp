@@ -67,6 +67,7 @@ public:
         return edge_.health().what == trouble::none && edge_.hears_notices();
     }
     [[nodiscard]] bool is_in_trouble() const { return edge_.health().what != trouble::none; }
+    void finish(std::chrono::milliseconds at_most) { edge_.finish(at_most); }
     [[nodiscard]] milter::verdicts::cache& known() { return known_; }
     [[nodiscard]] const milter::fleet::unwritten_changes& unwritten() const {
         return edge_.unwritten();
@@ -106,6 +107,7 @@ private:
 };
 
 const std::string kept = "the shared store does not take a change now";
+const std::string lost = "the program ends before the shared store has all changes";
 
 }  // namespace
 
@@ -159,4 +161,24 @@ TEST_CASE("a long list is kept whole while the store is away for a moment") {
     CHECK(soon([&] { return e.unwritten().size() == 0; }));
     CHECK(e.said("too many") == 0);
     CHECK(e.said(kept) == 1);
+}
+
+TEST_CASE("what the store has not got when the program ends is awaited for a while") {
+    tests::redis_server redis;
+    running_edge e(redis);
+    REQUIRE(soon([&] { return e.is_ready(); }));
+    redis.kill();
+    CHECK(soon([&] { return e.is_in_trouble(); }));
+    e.known().forget(mailbox_of("u@a.test"));
+    CHECK_FALSE(e.unwritten().wait(0, 30s).written);
+    SUBCASE("and said to be lost where that was in vain") {
+        e.finish(1ms);
+        CHECK(e.said(lost) == 1);
+    }
+    SUBCASE("and written where the store comes back meanwhile") {
+        redis.start();
+        e.finish(40s);
+        CHECK(e.unwritten().size() == 0);
+        CHECK(e.said(lost) == 0);
+    }
 }
