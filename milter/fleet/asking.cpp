@@ -88,7 +88,8 @@ verdicts::shared_verdict asking::take(const findings& found, std::uint64_t heard
     if (about_.why == purpose::refresh && !is_fresh(found)) return nullptr;
     // Something was forgotten while we looked; it may have been this.
     if (heard_ != heard_before) return nullptr;
-    const moment now = moment::now();
+    // As of the look-up: a notice that was lost since may have been of this.
+    const moment now{found.asked, moment::now().wall};
     const auto& key = about_.key;
     for (const shared_record& r : found.records) {
         const bool declared = r.as == kept_as::declared;

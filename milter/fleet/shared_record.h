@@ -44,6 +44,7 @@ struct shared_record {
 struct findings {
     std::vector<shared_record> records;
     std::string marks;  // what has been forgotten so far; belongs to what is found out from now on
+    std::chrono::steady_clock::time_point asked;  // what is changed from then on may not be in it
 };
 
 inline constexpr std::size_t mark_size = 8;

@@ -93,9 +93,12 @@ std::string shared_store::look_commands(const question_names& n) const {
 asio::awaitable<std::optional<findings>> shared_store::find(const question_names& names) {
     if (names.seed != link_->seed()) co_return std::nullopt;  // everything was forgotten meanwhile
     std::string commands = look_commands(names);
+    const auto begun = clock::now();
     const auto got = co_await link_->ask(std::move(commands), look_replies);
     if (!got || got->front().is_error()) co_return std::nullopt;
-    co_return findings_of(names, *got);
+    auto found = findings_of(names, *got);
+    found.asked = begun;
+    co_return std::move(found);
 }
 
 std::string shared_store::fresh_token() {
@@ -117,6 +120,7 @@ asio::awaitable<std::optional<lease>> shared_store::try_lease(const question_nam
     l.no_answer = (*got)[1].text == no_answer;
     const replies looked(got->begin() + 2, got->end());
     l.found = findings_of(names, looked);
+    l.found.asked = begun;
     if (l.got) {
         held_[l.token] = {names.lease, begun};
         if (!renewing_ && !stopped_) {

@@ -3,6 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
+#include <csignal>
+#include <optional>
+
 using namespace callforward;
 using namespace std::chrono_literals;
 using milter::fleet::findings;
@@ -88,6 +92,33 @@ TEST_CASE("the age of a record is what the store's clock says, not the edge's") 
     CHECK(e.found().records[0].age < 91min);
     CHECK(e.redis.ask({"PERSIST", names_in(e.one).record}) == "1");
     CHECK(e.found().records.empty());
+}
+
+TEST_CASE("what is found is as of the moment in which the store was asked") {
+    two_edges e;
+    const auto looked_at = [&](const auto& look) {
+        const auto before = std::chrono::steady_clock::now();
+        e.redis.send_signal(SIGSTOP);
+        std::optional<std::chrono::steady_clock::time_point> asked;
+        look([&](const findings& found) { asked = found.asked; });
+        CHECK_FALSE(e.one.within(20ms, [&] { return asked.has_value(); }));
+        const auto meanwhile = std::chrono::steady_clock::now();
+        e.redis.send_signal(SIGCONT);
+        REQUIRE(e.one.within(30s, [&] { return asked.has_value(); }));
+        CHECK(*asked >= before);
+        CHECK(*asked < meanwhile);
+    };
+    const auto names = names_in(e.one);
+    looked_at([&](auto then) {
+        asio::co_spawn(e.one.executor(),
+                       e.one.store().find(names),
+                       [then](const auto&, auto found) { then(found.value()); });
+    });
+    looked_at([&](auto then) {
+        asio::co_spawn(e.one.executor(),
+                       e.one.store().try_lease(names),
+                       [then](const auto&, auto lease) { then(lease.value().found); });
+    });
 }
 
 TEST_CASE("a forgotten address is forgotten for all, and learnt anew") {

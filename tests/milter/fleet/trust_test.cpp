@@ -57,3 +57,48 @@ TEST_CASE("at the start nothing is heard yet, and memory is good for a while") {
     CHECK(t.holds(start + 1s, start + 60s, 0));
     CHECK_FALSE(t.holds(start + 1s, start + 61s, 0));
 }
+
+TEST_CASE(
+    "what may have missed a notice is not believed for longer while losses follow each other") {
+    trust t(60s, start);
+    t.regained(start + 1s);
+    t.lost(start + 200s);
+    t.regained(start + 202s);  // the notice came in between
+    for (auto now = start + 203s; now < start + 1h; now += 1s) {
+        const auto phase = (now - start) % 30s;
+        if (phase == 0s) t.lost(now);
+        if (phase == 2s) t.regained(now);
+        for (const unsigned spread : {0U, 500U, 1023U}) {
+            CHECK_FALSE((now >= start + 260s && t.holds(start + 100s, now, spread)));
+        }
+        // What was learnt meanwhile is good for its time, or while notices arrive.
+        const auto later = start + 2 * 30s * ((now - start) / (2 * 30s)) + 5s;
+        if (later > start + 203s && later < now) CHECK(t.holds(later, now, 1023));
+    }
+}
+
+TEST_CASE("what has missed a notice is not believed again at a loss long after it") {
+    trust t(60s, start);
+    t.regained(start + 1s);
+    t.lost(start + 100s);
+    t.regained(start + 102s);
+    t.lost(start + 1h);
+    CHECK_FALSE(t.holds(start + 50s, start + 1h + 1s, 0));
+    CHECK_FALSE(t.holds(start + 101s, start + 1h + 1s, 0));
+    CHECK(t.holds(start + 103s, start + 1h + 59s, 0));
+    t.regained(start + 1h + 2s);
+    CHECK_FALSE(t.holds(start + 50s, start + 1h + 3s, 1023));
+    CHECK(t.holds(start + 103s, start + 1h + 3s, 1023));
+}
+
+TEST_CASE("what was learnt since the last return is good for all of the time after a loss") {
+    trust t(60s, start);
+    t.regained(start + 1s);
+    t.lost(start + 31s);
+    CHECK(t.holds(start + 2s, start + 90s, 0));
+    CHECK_FALSE(t.holds(start + 2s, start + 91s, 0));
+    t.regained(start + 40s);
+    t.lost(start + 50s);
+    CHECK(t.holds(start + 41s, start + 109s, 0));
+    CHECK_FALSE(t.holds(start + 2s, start + 62s, 0));
+}
