@@ -117,6 +117,7 @@ asio::awaitable<void> change_writer::live([[maybe_unused]] std::shared_ptr<chang
 
 asio::awaitable<bool> change_writer::write_some() {
     const auto some = changes_.begin(at_a_time, clock::now());
+    if (some.empty()) co_return false;
     std::vector<change> what;
     what.reserve(some.size());
     for (const auto& each : some) what.push_back(each.what);

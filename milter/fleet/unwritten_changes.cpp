@@ -1,5 +1,6 @@
 #include "milter/fleet/unwritten_changes.h"
 
+#include <new>
 #include <optional>
 #include <string_view>
 #include <unordered_set>
@@ -35,30 +36,62 @@ std::optional<unwritten_changes::item> item_of(const change& c, unwritten_change
 
 }  // namespace
 
+// All or nothing, whatever memory there is. Event loops wait for the lock, and a long list takes
+// its time: it is made ready before.
 void unwritten_changes::put(const std::vector<change>& some, time_point now) {
-    // Event loops wait for the lock, and this takes its time for a long list.
-    std::vector<item> fresh;
-    fresh.reserve(some.size());
+    list fresh;
+    std::uint64_t number = 0;
     for (const change& c : some) {
-        if (auto i = item_of(c, now)) fresh.push_back(std::move(*i));
+        auto i = item_of(c, now);
+        if (!i) continue;
+        if (c.what == change::kind::forget_all) fresh = {};
+        i->number = ++number;
+        insert(fresh, std::move(*i));
     }
-    std::vector<list> gone;
+    const bool all =
+        !fresh.items.empty() && fresh.items.begin()->second.what.what == change::kind::forget_all;
+    list gone;
+    list unmerged;
+    if (all) gone.numbers.reserve(fresh.numbers.size());
     const std::lock_guard lock(mutex_);
-    for (item& each : fresh) {
-        const bool all = each.what.what == change::kind::forget_all;
-        if (all) gone.push_back(std::exchange(list_, {}));
-        insert(list_, std::move(each));
-        if (list_.items.size() > most) gone.push_back(merge());
+    if (all) {
+        std::swap(list_, gone);
+    } else {
+        make_room(fresh.numbers.size());
     }
+    while (!fresh.items.empty()) append_first_of(fresh);
     count_ = list_.items.size();
+    try {
+        if (list_.items.size() > most) unmerged = merge();
+    } catch (const std::bad_alloc&) {
+        // At the next change or failure.
+    }
 }
 
 // Behind all others: what is said last of a name counts.
 void unwritten_changes::insert(list& to, item fresh) {
-    fresh.number = ++last_;
-    const auto [at, first] = to.numbers.try_emplace(fresh.name, fresh.number);
-    if (!first) to.items.erase(std::exchange(at->second, fresh.number));
-    to.items.emplace(fresh.number, std::move(fresh));
+    const std::uint64_t number = fresh.number;
+    const auto [at, first] = to.numbers.try_emplace(fresh.name, number);
+    if (!first) to.items.erase(std::exchange(at->second, number));
+    to.items.emplace(number, std::move(fresh));
+}
+
+// For so many names more, so that append_first_of() needs no memory.
+void unwritten_changes::make_room(std::size_t more) {
+    auto& names = list_.numbers;
+    const std::size_t wanted = names.size() + more;
+    const auto room = static_cast<double>(names.bucket_count()) * names.max_load_factor();
+    if (static_cast<double>(wanted) > room) names.reserve(2 * wanted);
+}
+
+void unwritten_changes::append_first_of(list& fresh) noexcept {
+    auto first = fresh.items.extract(fresh.items.begin());
+    auto name = fresh.numbers.extract(first.mapped().name);
+    const std::uint64_t number = ++last_;
+    first.key() = first.mapped().number = name.mapped() = number;
+    const auto at = list_.numbers.insert(std::move(name));
+    if (!at.inserted) list_.items.erase(std::exchange(at.position->second, number));
+    list_.items.insert(list_.items.end(), std::move(first));
 }
 
 void unwritten_changes::erase(std::uint64_t number) {
@@ -152,7 +185,7 @@ unwritten_changes::list unwritten_changes::merge() {
     for (const std::string_view each : in_order) {
         const auto what = all ? change::kind::forget_all : change::kind::forget_domain;
         const std::string name(each);
-        insert(merged, {0, {what, name}, name, {}, {}});
+        insert(merged, {++last_, {what, name}, name, {}, {}});
     }
     // Nothing of it before here: without memory for that nothing is to be lost.
     names_merged_ += list_.items.size();

@@ -6,7 +6,8 @@
 // could be written for five seconds; beyond that all become the forgetting of whole domains, or of
 // everything, for too little known is no harm. So does a declaration that cannot be written for ten
 // seconds become forgetting: another edge may have forgotten the address since, and that would be
-// undone. Ends with the process. Thread: any; concerns() takes no lock while there is none.
+// undone. Ends with the
+// process. Thread: any; concerns() takes no lock while there is none.
 #pragma once
 
 #include "milter/verdicts/cache.h"
@@ -79,7 +80,9 @@ private:
         std::map<std::uint64_t, item> items;
         std::unordered_map<std::string, std::uint64_t> numbers;  // by name
     };
-    void insert(list& to, item fresh);
+    static void insert(list& to, item fresh);
+    void make_room(std::size_t more);
+    void append_first_of(list& fresh) noexcept;
     void erase(std::uint64_t number);
     // Gives what was before: freeing it takes its time, and event loops wait for the lock.
     [[nodiscard]] list merge();
