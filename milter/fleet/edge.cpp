@@ -192,23 +192,26 @@ void edge::outdate_seed() {
     }
 }
 
+void edge::forget(change elsewhere) {
+    unwritten_.outdate(elsewhere);
+    ++heard_;
+    changes_.put(std::move(elsewhere));
+}
+
 void edge::hear(const notice& n) {
     if (n.edge == name_) return;
     const auto domain = dns::domain::parse(n.name);
     const auto recipient = smtpclient::mailbox::parse(n.name);
     switch (n.what) {
         case notice::kind::forget:
-            ++heard_;
-            changes_.put({change::kind::forget_address, n.name});
+            forget({change::kind::forget_address, n.name});
             return;
         case notice::kind::forget_domain:
-            ++heard_;
-            changes_.put({change::kind::forget_domain, n.name});
+            forget({change::kind::forget_domain, n.name});
             return;
         case notice::kind::forget_all:
             outdate_seed();  // first: who sees the other sees this
-            ++heard_;
-            changes_.put({change::kind::forget_all, {}});
+            forget({change::kind::forget_all, {}});
             return;
         case notice::kind::exists:
             ++heard_;

@@ -89,6 +89,7 @@ public:
 
 private:
     void hear(const notice& n);
+    void forget(verdicts::change elsewhere);
     void outdate_seed();
     void publish(notice::kind what, std::string_view name, unsigned seconds = 0);
     asio::awaitable<void> repeat_interlocks(asio::any_io_executor executor);

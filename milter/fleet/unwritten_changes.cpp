@@ -101,6 +101,35 @@ void unwritten_changes::erase(std::uint64_t number) {
     list_.items.erase(at);
 }
 
+void unwritten_changes::outdate(const change& by) {
+    if (count_ == 0) return;
+    const auto newer = item_of(by, {});
+    if (!newer) return;
+    const std::lock_guard lock(mutex_);
+    if (by.what == change::kind::forget_address) {
+        const auto at = list_.numbers.find(newer->name);
+        if (at != list_.numbers.end()) forget_instead(list_.items.find(at->second));
+        return;
+    }
+    const std::uint64_t last = last_;
+    for (auto at = list_.items.begin(); at != list_.items.end() && at->first <= last;) {
+        const auto each = at++;
+        const bool all = by.what == change::kind::forget_all;
+        if (all || each->second.domain == newer->name) forget_instead(each);
+    }
+}
+
+// Under another number: who writes it as declared just now is not to take it for written.
+void unwritten_changes::forget_instead(std::map<std::uint64_t, item>::iterator declared) noexcept {
+    if (declared->second.what.what != change::kind::declare) return;
+    auto node = list_.items.extract(declared);
+    item& each = node.mapped();
+    each.what.what = change::kind::forget_address;
+    each.told = false;
+    each.number = node.key() = list_.numbers.find(each.name)->second = ++last_;
+    list_.items.insert(list_.items.end(), std::move(node));
+}
+
 bool unwritten_changes::concerns(const mailbox& recipient) const {
     if (count_ == 0) return false;
     const std::lock_guard lock(mutex_);

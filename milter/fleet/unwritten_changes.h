@@ -6,7 +6,7 @@
 // could be written for five seconds; beyond that all become the forgetting of whole domains, or of
 // everything, for too little known is no harm. So does a declaration that cannot be written for ten
 // seconds become forgetting: another edge may have forgotten the address since, and that would be
-// undone. Ends with the
+// undone; and one that another edge is heard to have forgotten does so at once. Ends with the
 // process. Thread: any; concerns() takes no lock while there is none.
 #pragma once
 
@@ -49,6 +49,8 @@ public:
     };
 
     void put(const std::vector<verdicts::change>& some, time_point now);
+    // Another edge has forgotten this: what was declared of it before is only to be forgotten, too.
+    void outdate(const verdicts::change& by);
     [[nodiscard]] bool concerns(const smtpclient::mailbox& recipient) const;
     [[nodiscard]] std::size_t size() const { return count_; }
 
@@ -83,6 +85,7 @@ private:
     static void insert(list& to, item fresh);
     void make_room(std::size_t more);
     void append_first_of(list& fresh) noexcept;
+    void forget_instead(std::map<std::uint64_t, item>::iterator declared) noexcept;
     void erase(std::uint64_t number);
     // Gives what was before: freeing it takes its time, and event loops wait for the lock.
     [[nodiscard]] list merge();

@@ -182,3 +182,20 @@ TEST_CASE("what the store has not got when the program ends is awaited for a whi
         CHECK(e.said(lost) == 0);
     }
 }
+
+TEST_CASE("what waits to be declared is not when another edge has forgotten it meanwhile") {
+    const tests::redis_server redis;
+    running_edge e(redis);
+    REQUIRE(soon([&] { return e.is_ready(); }));
+    CHECK(redis.ask({"CONFIG", "SET", "maxmemory", "1"}) == "OK");
+    const auto u = mailbox_of("u@a.test");
+    e.known().declare(u, moment::now());
+    CHECK_FALSE(e.unwritten().wait(0, 30s).written);
+    REQUIRE(e.known().show(u).size() == 1);
+    const std::string channel = milter::fleet::notices::channel_of(store_options());
+    CHECK(redis.ask({"PUBLISH", channel, "1 other forget 0 u@a.test"}) == "1");
+    CHECK(soon([&] { return e.known().show(u).empty(); }));
+    CHECK(redis.ask({"CONFIG", "SET", "maxmemory", "0"}) == "OK");
+    CHECK(soon([&] { return e.unwritten().size() == 0; }));
+    CHECK(redis.ask({"DBSIZE"}) == "2");  // the seed, and a mark
+}

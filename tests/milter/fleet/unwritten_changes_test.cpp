@@ -124,6 +124,37 @@ TEST_CASE("a declaration that cannot be written for ten seconds is only forgotte
     }
 }
 
+TEST_CASE("what another edge forgets is not declared afterwards") {
+    unwritten_changes changes;
+    changes.put({known("a@a.test"), known("b@a.test"), forgotten("c@a.test"), known("d@b.test")},
+                start);
+    SUBCASE("an address") {
+        changes.outdate(forgotten("b@A.TEST"));
+        changes.outdate(forgotten("x@a.test"));
+        CHECK(next(changes) == "known a@a.test, forget c@a.test, known d@b.test, forget b@a.test");
+    }
+    SUBCASE("a domain") {
+        changes.outdate({change::kind::forget_domain, "a.test"});
+        CHECK(next(changes) == "forget c@a.test, known d@b.test, forget a@a.test, forget b@a.test");
+    }
+    SUBCASE("everything") {
+        changes.outdate({change::kind::forget_all, {}});
+        CHECK(next(changes) ==
+              "forget c@a.test, forget a@a.test, forget b@a.test, forget d@b.test");
+    }
+    SUBCASE("also while it is written as declared") {
+        const auto under_way = changes.begin(10, start);
+        changes.outdate(forgotten("b@a.test"));
+        changes.told(under_way);
+        changes.written(under_way);
+        CHECK(next(changes) == "forget b@a.test");
+        CHECK(changes.size() == 1);
+        CHECK(changes.concerns(mailbox_of("b@a.test")));
+        changes.written(changes.begin(10, start));
+        CHECK(changes.size() == 0);
+    }
+}
+
 TEST_CASE("too many that cannot be written for seconds become whole domains, or everything") {
     constexpr auto kept = unwritten_changes::most_kept;
     std::vector<change> of_two_domains;
