@@ -25,14 +25,15 @@ std::string mark_of(const resp_value& stored) {
 
 findings findings_of(const question_names& n, const replies& untrusted) {
     findings found;
-    if (untrusted.size() != look_replies || untrusted[0].elements.size() != 4) return found;
-    const auto& values = untrusted[0].elements;
-    found.marks = mark_of(values[3]) + mark_of(untrusted[1]);
+    if (untrusted.size() != look_replies) return found;
+    const auto& values = untrusted[look_values].elements;
+    if (values.size() != 4) return found;
+    found.marks = mark_of(values[3]) + mark_of(untrusted[look_values + 1]);
     const std::array<const digest*, 3> keys{
         &n.key.recipient_only(), &n.key.with_sender(), &n.key.declared()};
     for (std::size_t i = 0; i < keys.size(); ++i) {
         const std::string_view value = values[i].text;
-        const milliseconds left(untrusted[2 + i].number);
+        const milliseconds left(untrusted[i].number);
         if (!values[i].is_text() || value.size() <= 2 * mark_size || left <= 0ms) continue;
         const std::string_view marks = found.marks;
         const bool good = is_good(value.substr(0, mark_size), marks.substr(0, mark_size)) &&

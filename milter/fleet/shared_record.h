@@ -56,8 +56,9 @@ inline constexpr verdicts::wall_time origin{};
 // A marker as the store has it; no_mark when it is none of ours.
 [[nodiscard]] std::string mark_of(const resp_value& stored);
 
-// Of MGET record, with_sender, declared, forgotten; GET domain_forgotten; PTTL of the first three.
+// Of PTTL record, with_sender, and declared; MGET these and forgotten; GET domain_forgotten.
 inline constexpr std::size_t look_replies = 5;
+inline constexpr std::size_t look_values = 3;  // which of them is that of MGET
 [[nodiscard]] findings findings_of(const question_names& names, const replies& untrusted);
 
 }  // namespace callforward::milter::fleet

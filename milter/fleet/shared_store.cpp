@@ -85,9 +85,11 @@ question_names shared_store::names_of(const smtpclient::question& q,
 }
 
 std::string shared_store::look_commands(const question_names& n) const {
-    return resp_command({"MGET", n.record, n.with_sender, n.declared, n.forgotten}) +
-           resp_command({"GET", n.domain_forgotten}) + resp_command({"PTTL", n.record}) +
-           resp_command({"PTTL", n.with_sender}) + resp_command({"PTTL", n.declared});
+    // The lives first: what is put in between looks older than it is, and not younger.
+    return resp_command({"PTTL", n.record}) + resp_command({"PTTL", n.with_sender}) +
+           resp_command({"PTTL", n.declared}) +
+           resp_command({"MGET", n.record, n.with_sender, n.declared, n.forgotten}) +
+           resp_command({"GET", n.domain_forgotten});
 }
 
 asio::awaitable<std::optional<findings>> shared_store::find(const question_names& names) {
@@ -95,7 +97,7 @@ asio::awaitable<std::optional<findings>> shared_store::find(const question_names
     std::string commands = look_commands(names);
     const auto begun = clock::now();
     const auto got = co_await link_->ask(std::move(commands), look_replies);
-    if (!got || got->front().is_error()) co_return std::nullopt;
+    if (!got || (*got)[look_values].is_error()) co_return std::nullopt;
     auto found = findings_of(names, *got);
     found.asked = begun;
     co_return std::move(found);

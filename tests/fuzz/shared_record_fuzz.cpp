@@ -68,17 +68,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         &names.key.recipient_only(), &names.key.with_sender(), &names.key.declared()};
     fuzz::input from(data, size);
     replies got(look_replies - from.below(2));
-    for (std::size_t i = 2; i < got.size(); ++i) {
+    for (std::size_t i = 0; i < look_values; ++i) {
         got[i].is = resp_value::type::integer;
         got[i].number = number_from(from);
     }
-    got[1] = value_from(from, nullptr);
-    got[0].is = resp_value::type::array;
-    got[0].elements.push_back(value_from(from, nullptr));  // "forgotten", the last of them
+    if (got.size() == look_replies) got.back() = value_from(from, nullptr);
+    resp_value& values = got[look_values];
+    values.is = resp_value::type::array;
+    values.elements.push_back(value_from(from, nullptr));  // "forgotten", the last of them
     for (const auto* key : keys) {
-        got[0].elements.insert(got[0].elements.end() - 1, value_from(from, key));
+        values.elements.insert(values.elements.end() - 1, value_from(from, key));
     }
-    if (from.flag()) got[0].elements.pop_back();
+    if (from.flag()) values.elements.pop_back();
 
     const findings found = findings_of(names, got);
     if (found.marks.size() != 2 * mark_size && !found.marks.empty()) std::abort();
@@ -88,8 +89,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const auto i = static_cast<std::size_t>(r.as);
         if (!kinds.insert(r.as).second || r.age < milliseconds(0)) std::abort();
         if (r.record.verdict.outcome() == smtpclient::outcome::undetermined) std::abort();
-        if (got[2 + i].number <= 0) std::abort();
-        const std::string& value = got[0].elements[i].text;
+        if (got[i].number <= 0) std::abort();
+        const std::string& value = values.elements[i].text;
         for (const std::size_t at : {std::size_t{0}, mark_size}) {
             const std::string now = found.marks.substr(at, mark_size);
             if (now != no_mark && now != value.substr(at, mark_size)) std::abort();

@@ -94,6 +94,18 @@ TEST_CASE("the age of a record is what the store's clock says, not the edge's") 
     CHECK(e.found().records.empty());
 }
 
+TEST_CASE("what is put while it is looked for does not look younger than it is") {
+    two_edges e;
+    CHECK(e.redis.ask({"CONFIG", "SET", "slowlog-log-slower-than", "0"}) == "OK");
+    static_cast<void>(e.found());
+    const std::string newest_first = e.redis.ask({"SLOWLOG", "GET", "50"});
+    const auto record = newest_first.find("MGET");
+    const auto life = newest_first.find("PTTL");
+    REQUIRE(record != std::string::npos);
+    REQUIRE(life != std::string::npos);
+    CHECK(record < life);
+}
+
 TEST_CASE("what is found is as of the moment in which the store was asked") {
     two_edges e;
     const auto looked_at = [&](const auto& look) {
