@@ -9,6 +9,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <exception>
 #include <new>
 #include <utility>
 
@@ -94,7 +95,7 @@ asio::awaitable<void> change_writer::live([[maybe_unused]] std::shared_ptr<chang
                 bool written = false;
                 try {
                     written = co_await write_some();
-                } catch (const std::bad_alloc&) {
+                } catch (const std::exception&) {
                     // As any other failure.
                 }
                 if (stopped_) break;
@@ -108,7 +109,7 @@ asio::awaitable<void> change_writer::live([[maybe_unused]] std::shared_ptr<chang
             }
             co_await wait(until);
         }
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         // Not even for a pause: without one this loop would keep all others from freeing some. The
         // next look goes on.
     }

@@ -1,10 +1,11 @@
 #include "milter/fleet/connection_leases.h"
 
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <exception>
+#include <new>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -50,17 +51,28 @@ asio::awaitable<std::shared_ptr<void>> connection_leases::take(std::string host)
     if (!got || got->front().is_error()) co_return free_leave;
     if (got->front().number != 1) co_return nullptr;
     held_[member] = key;
-    if (!renewing_ && !stopped_) {
-        renewing_ = true;
-        auto renewer = renew(shared_from_this());
-        asio::co_spawn(executor_, std::move(renewer), asio::detached);
-    }
+    keep_renewing();
     // Whoever holds it may be gone later than we are.
     const std::weak_ptr<connection_leases> mine = weak_from_this();
     std::shared_ptr<void> leave(free_leave.get(), [mine, member, free_leave](void*) {
         if (const auto leases = mine.lock()) leases->give_back(member);
     });
     co_return leave;
+}
+
+// One that is not renewed for want of memory ends early; the next begins anew.
+void connection_leases::keep_renewing() {
+    if (renewing_ || stopped_) return;
+    try {
+        auto renewer = renew(shared_from_this());
+        auto ended = [self = shared_from_this()](const std::exception_ptr&) {
+            self->renewing_ = false;
+        };
+        renewing_ = true;
+        asio::co_spawn(executor_, std::move(renewer), std::move(ended));
+    } catch (const std::bad_alloc&) {
+        renewing_ = false;
+    }
 }
 
 void connection_leases::give_back(const std::string& member) {
@@ -78,11 +90,18 @@ asio::awaitable<void> connection_leases::renew(
         auto token = asio::redirect_error(asio::use_awaitable, ignored);
         co_await renewal_.async_wait(token);
         if (stopped_) break;
-        std::string commands;
-        for (const auto& [member, key] : held_) commands += command(member, key);
-        if (!held_.empty()) link_->tell(std::move(commands), held_.size());
+        try {
+            renew_once();
+        } catch (const std::bad_alloc&) {
+            // The next time.
+        }
     }
-    renewing_ = false;
+}
+
+void connection_leases::renew_once() {
+    std::string commands;
+    for (const auto& [member, key] : held_) commands += command(member, key);
+    if (!held_.empty()) link_->tell(std::move(commands), held_.size());
 }
 
 }  // namespace callforward::milter::fleet

@@ -39,6 +39,8 @@ public:
 private:
     [[nodiscard]] std::string command(const std::string& member, const std::string& key) const;
     void give_back(const std::string& member);
+    void keep_renewing();
+    void renew_once();
     asio::awaitable<void> renew(std::shared_ptr<connection_leases> self);
 
     asio::any_io_executor executor_;

@@ -1,14 +1,15 @@
 #include "milter/fleet/edge.h"
 
 #include "dns/domain.h"
+#include "milter/fleet/endless.h"
 
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -98,7 +99,7 @@ edge::attachment edge::attach(const asio::any_io_executor& executor) {
             writer->start();
         });
         auto repeating = repeat_interlocks(executor);
-        asio::co_spawn(executor, std::move(repeating), asio::detached);
+        asio::co_spawn(executor, std::move(repeating), endless{});
     }
     asio::post(executor, [store = a.store] { store->start(); });
     return a;
@@ -170,13 +171,21 @@ asio::awaitable<void> edge::repeat_interlocks(asio::any_io_executor executor) {
         std::error_code ignored;
         auto token = asio::redirect_error(asio::use_awaitable, ignored);
         co_await timer.async_wait(token);
-        std::set<std::string, std::less<>> closed;
-        {
-            const std::lock_guard lock(mutex_);
-            closed = closed_here_;
+        try {
+            repeat_interlocks_once();
+        } catch (const std::bad_alloc&) {
+            // The next time, which is in time.
         }
-        for (const auto& domain : closed) publish(notice::kind::closed, domain, closure_holds);
     }
+}
+
+void edge::repeat_interlocks_once() {
+    std::set<std::string, std::less<>> closed;
+    {
+        const std::lock_guard lock(mutex_);
+        closed = closed_here_;
+    }
+    for (const auto& domain : closed) publish(notice::kind::closed, domain, closure_holds);
 }
 
 // Nothing is looked up on any loop until it has read the seed again.

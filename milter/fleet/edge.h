@@ -92,6 +92,7 @@ private:
     void forget(verdicts::change elsewhere);
     void outdate_seed();
     void publish(notice::kind what, std::string_view name, unsigned seconds = 0);
+    void repeat_interlocks_once();
     asio::awaitable<void> repeat_interlocks(asio::any_io_executor executor);
 
     const std::shared_ptr<const store_options> options_;  // shared with what is attached

@@ -1,13 +1,14 @@
 #include "milter/fleet/notices.h"
 
+#include "milter/fleet/endless.h"
 #include "milter/fleet/redis_opening.h"
 
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -32,7 +33,7 @@ std::string notices::channel_of(const store_options& options) {
 
 void notices::start() {
     auto life = live(shared_from_this());
-    asio::co_spawn(executor_, std::move(life), asio::detached);
+    asio::co_spawn(executor_, std::move(life), endless{});
 }
 
 void notices::stop() {
@@ -52,13 +53,19 @@ asio::awaitable<void> notices::wait(std::chrono::milliseconds time) {
 asio::awaitable<void> notices::live([[maybe_unused]] std::shared_ptr<notices> self) {
     unsigned failures = 0;
     while (!stopped_) {
-        const bool subscribed = co_await subscribe();
-        if (subscribed) {
-            failures = 0;
-            to_.regained();
-            co_await listen();
-            to_.lost(connection_->last_heard());
+        bool subscribed = false;
+        try {
+            subscribed = co_await subscribe();
+            if (subscribed) {
+                failures = 0;
+                to_.regained();
+                co_await listen();
+            }
+        } catch (const std::exception&) {
+            // No memory, or no thread to resolve a name on: as any other failure.
         }
+        if (connection_) connection_->close("it is left");
+        if (subscribed) to_.lost(connection_->last_heard());
         if (stopped_) break;
         const auto time = pause_after(failures, *options_, random_);
         ++failures;

@@ -2,12 +2,13 @@
 
 #include <asio/async_result.hpp>
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -25,8 +26,7 @@ asio::awaitable<std::string> redis_connection::open(store_host host,
     if (!why_.empty()) co_return why_;
     open_ = true;
     last_heard_ = clock::now();
-    auto reading = read_on(self);
-    asio::co_spawn(executor_, std::move(reading), asio::detached);
+    run(read_on(self));
     co_return std::string();
 }
 
@@ -41,13 +41,16 @@ void redis_connection::submit(std::string commands,
         return;
     }
     pending_.push_back({count, {}, clock::now(), deadline, std::move(then)});
-    send(std::move(commands));
-    if (!watching_) {
-        watching_ = true;
-        auto watcher = watch(shared_from_this());
-        asio::co_spawn(executor_, std::move(watcher), asio::detached);
-    } else if (deadline < due_.expiry()) {
-        due_.cancel();  // it looks again
+    try {
+        send(std::move(commands));
+        if (!watching_) {
+            watching_ = true;
+            run(watch(shared_from_this()));
+        } else if (deadline < due_.expiry()) {
+            due_.cancel();  // it looks again
+        }
+    } catch (const std::bad_alloc&) {
+        close("no memory");  // the next replies would be taken for its own
     }
 }
 
@@ -56,8 +59,21 @@ void redis_connection::send(std::string commands) {
     unsent_ += commands;
     if (writing_) return;
     writing_ = true;
-    auto writer = write_on(shared_from_this());
-    asio::co_spawn(executor_, std::move(writer), asio::detached);
+    run(write_on(shared_from_this()));
+}
+
+void redis_connection::run(asio::awaitable<void> job) {
+    const auto ended = [self = shared_from_this()](const std::exception_ptr& thrown) {
+        if (!thrown) return;
+        try {
+            std::rethrow_exception(thrown);
+        } catch (const std::bad_alloc&) {
+            self->close("no memory");
+        } catch (const std::exception& e) {
+            self->close(e.what());
+        }
+    };
+    asio::co_spawn(executor_, std::move(job), ended);
 }
 
 namespace {

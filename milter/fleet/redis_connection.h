@@ -6,7 +6,7 @@
 // goes to on_push, or ends the connection where there is none. Deadlines have to come in the order
 // of the requests. What waits is bounded: beyond it a request is refused at once. After its end a
 // connection is of no further use. Owner: shared with the coroutines that read and write it, which
-// end with close(). One event loop thread.
+// end with close(), as it does when one of them finds no memory. One event loop thread.
 #pragma once
 
 #include "milter/fleet/byte_stream.h"
@@ -66,6 +66,7 @@ private:
         on_replies then;  // empty: given up
     };
 
+    void run(asio::awaitable<void> job);
     asio::awaitable<void> read_on(std::shared_ptr<redis_connection> self);
     asio::awaitable<void> write_on(std::shared_ptr<redis_connection> self);
     asio::awaitable<void> watch(std::shared_ptr<redis_connection> self);

@@ -1,15 +1,17 @@
 #include "milter/fleet/redis_link.h"
 
+#include "milter/fleet/endless.h"
 #include "milter/fleet/redis_opening.h"
 
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <exception>
+#include <new>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -68,7 +70,7 @@ redis_link::redis_link(asio::any_io_executor executor,
 
 void redis_link::start() {
     auto life = live(shared_from_this());
-    asio::co_spawn(executor_, std::move(life), asio::detached);
+    asio::co_spawn(executor_, std::move(life), endless{});
 }
 
 void redis_link::stop() {
@@ -89,24 +91,39 @@ void redis_link::say(trouble t, const std::string& why) {
 }
 
 asio::awaitable<void> redis_link::live([[maybe_unused]] std::shared_ptr<redis_link> self) {
-    unsigned failures = 0;
     while (!stopped_) {
-        const auto begun = clock::now();
-        std::string why = co_await connect();
-        if (why.empty()) {
-            co_await keep_alive();
-            why = connection_->why();
-            failure_ = connection_->was_foreign() ? trouble::foreign : left_for_;
-            if (clock::now() - begun >= proven_after) failures = 0;
+        std::string why;
+        try {
+            why = co_await serve();
+        } catch (const std::bad_alloc&) {
+            why = "no memory";
+        } catch (const std::exception& e) {  // for example no thread to resolve a name on
+            why = e.what();
         }
         ready_ = false;
         if (connection_) connection_->close(why);
-        say(failure_, why);
+        try {
+            say(failure_, why);
+        } catch (const std::bad_alloc&) {
+            // The next failure is said, or that there is none.
+        }
         if (stopped_) break;
-        const auto time = pause_after(failures, *options_, random_);
-        ++failures;
+        const auto time = pause_after(failures_, *options_, random_);
+        ++failures_;
         co_await wait(time);
     }
+}
+
+// Until the connection ends; why.
+asio::awaitable<std::string> redis_link::serve() {
+    const auto begun = clock::now();
+    failure_ = trouble::unreachable;
+    std::string why = co_await connect();
+    if (!why.empty()) co_return why;
+    co_await keep_alive();
+    failure_ = connection_->was_foreign() ? trouble::foreign : left_for_;
+    if (clock::now() - begun >= proven_after) failures_ = 0;
+    co_return connection_->why();
 }
 
 asio::awaitable<void> redis_link::wait(milliseconds time) {

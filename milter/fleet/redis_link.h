@@ -77,6 +77,7 @@ public:
 
 private:
     asio::awaitable<void> live(std::shared_ptr<redis_link> self);
+    [[nodiscard]] asio::awaitable<std::string> serve();
     asio::awaitable<std::string> connect();
     asio::awaitable<std::string> introduce();
     [[nodiscard]] std::string check_introduction(const replies& got);
@@ -106,6 +107,7 @@ private:
     steady_time read_only_since_;
     steady_time seed_looked_at_;
     trouble failure_ = trouble::unreachable;   // what kind the last one was
+    unsigned failures_ = 0;                    // in a row
     trouble left_for_ = trouble::unreachable;  // why we left a connection that stood
     std::size_t sentinels_ = 0;
     verdicts::hash_seed seed_;

@@ -4,11 +4,12 @@
 #include "milter/verdicts/memory.h"
 
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -125,13 +126,24 @@ asio::awaitable<std::optional<lease>> shared_store::try_lease(const question_nam
     l.found.asked = begun;
     if (l.got) {
         held_[l.token] = {names.lease, begun};
-        if (!renewing_ && !stopped_) {
-            renewing_ = true;
-            auto renewer = renew(shared_from_this());
-            asio::co_spawn(executor_, std::move(renewer), asio::detached);
-        }
+        keep_renewing();
     }
     co_return std::move(l);
+}
+
+// One that is not renewed for want of memory ends early; the next begins anew.
+void shared_store::keep_renewing() {
+    if (renewing_ || stopped_) return;
+    try {
+        auto renewer = renew(shared_from_this());
+        auto ended = [self = shared_from_this()](const std::exception_ptr&) {
+            self->renewing_ = false;
+        };
+        renewing_ = true;
+        asio::co_spawn(executor_, std::move(renewer), std::move(ended));
+    } catch (const std::bad_alloc&) {
+        renewing_ = false;
+    }
 }
 
 void shared_store::give_back(const question_names& names, const std::string& token, bool answered) {
@@ -262,9 +274,13 @@ asio::awaitable<void> shared_store::renew([[maybe_unused]] std::shared_ptr<share
         std::error_code ignored;
         auto token = asio::redirect_error(asio::use_awaitable, ignored);
         co_await renewal_.async_wait(token);
-        if (!stopped_) renew_due(clock::now());
+        if (stopped_) break;
+        try {
+            renew_due(clock::now());
+        } catch (const std::bad_alloc&) {
+            // The next time.
+        }
     }
-    renewing_ = false;
 }
 
 void shared_store::renew_due(steady_time now) {

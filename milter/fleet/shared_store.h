@@ -96,6 +96,7 @@ private:
     [[nodiscard]] marking mark(const std::vector<verdicts::change>& changes,
                                const change_lives& lives) const;
     [[nodiscard]] std::string look_commands(const question_names& names) const;
+    void keep_renewing();
     asio::awaitable<void> renew(std::shared_ptr<shared_store> self);
     void renew_due(steady_time now);
     [[nodiscard]] std::string fresh_token();

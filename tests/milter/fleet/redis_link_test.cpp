@@ -1,9 +1,12 @@
 // Stores that are none, or none to use: whoever asks is told so at once, and the link comes back.
 #include "tests/milter/fleet/played_store.h"
 
+#include <asio/io_context.hpp>
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <memory>
+#include <new>
 
 using namespace callforward;
 using namespace std::chrono_literals;
@@ -171,4 +174,29 @@ TEST_CASE("a server that only reads is read from, and one that is full, too") {
     CHECK(edge.becomes(trouble::read_only));
     CHECK(redis.ask({"REPLICAOF", "NO", "ONE"}) == "OK");
     CHECK(edge.becomes(trouble::none));
+}
+
+TEST_CASE("for want of memory a link connects anew") {
+    const tests::redis_server redis;
+    asio::io_context loop{1};
+    auto options = std::make_shared<store_options>(eager());
+    options->at.socket_path = redis.path();
+    int good = 0;
+    int bad = 0;
+    const auto report = [&](trouble t, const std::string& why) {
+        if (t != trouble::none) {
+            ++bad;
+            CHECK(why == "no memory");
+        }
+        if ((t == trouble::none ? ++good : bad) <= 2) throw std::bad_alloc();
+    };
+    const auto link =
+        std::make_shared<milter::fleet::redis_link>(loop.get_executor(), options, nullptr, report);
+    link->start();
+    const auto limit = clock::now() + 60s;
+    while (good < 3 && clock::now() < limit) loop.run_one_for(10ms);
+    CHECK(good == 3);
+    CHECK(bad == 2);
+    CHECK(link->is_usable());
+    link->stop();
 }
