@@ -18,7 +18,6 @@ namespace {
 using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto patience_for_goodbye = 2s;
 constexpr auto patience_for_reset = 250ms;
 constexpr auto far_away = std::chrono::hours(24);
 
@@ -191,12 +190,6 @@ asio::awaitable<void> carrier::write([[maybe_unused]] std::shared_ptr<carrier> s
     writing_ = false;
 }
 
-// Without memory a session that nobody reads or writes any more must not stand for ever.
-void carrier::give_up() {
-    if (over_) return;
-    end({reason::protocol_error, "no memory"});
-}
-
 asio::awaitable<void> carrier::read([[maybe_unused]] std::shared_ptr<carrier> self) {
     try {
         while (!over_) {
@@ -307,84 +300,6 @@ void carrier::rest() {
         observer_.has_room();
     }
     if (in_flight_.empty()) idle_since_ = clock::now();
-}
-
-void carrier::relieve(steady_time since) {
-    if (in_flight_.size() < 2 || !is_stalled(since)) return;
-    std::vector<std::shared_ptr<errand>> waiting;
-    for (std::size_t i = 1; i < in_flight_.size(); ++i) {
-        if (in_flight_[i].elsewhere || in_flight_[i].whose->is_over()) continue;
-        in_flight_[i].elsewhere = true;
-        waiting.push_back(in_flight_[i].whose);
-    }
-    // Who is that slow gets no more on top.
-    retiring_ = true;
-    if (!waiting.empty() && observer_.give_back) observer_.give_back(std::move(waiting));
-}
-
-void carrier::retire() {
-    retiring_ = true;
-    if (over_ || said_quit_ || !in_flight_.empty()) return;
-    said_quit_ = true;
-    // The next hop should not have to log a lost connection; nobody waits for its goodbye.
-    goodbye_by_ = clock::now() + patience_for_goodbye;
-    connection_->expect_reply_by(goodbye_by_);
-    queue_bytes("QUIT\r\n");
-    if (observer_.ended) observer_.ended(*this);
-    observer_ = {};
-}
-
-void carrier::disown() {
-    observer_ = {};
-    closed_ = {};
-    retire();
-}
-
-// Without a word, with nobody else in flight.
-void carrier::hang_up() {
-    over_ = true;
-    connection_->close();
-    const observer told = std::exchange(observer_, {});
-    if (told.ended) told.ended(*this);
-    if (const auto closed = std::exchange(closed_, {})) closed();
-}
-
-void carrier::end(const io_failure& why) {
-    over_ = true;
-    connection_->close();
-    std::vector<std::shared_ptr<errand>> unanswered;
-    const bool alone = in_flight_.size() == 1;
-    if (!alone && !in_flight_.empty() && observer_.broke) observer_.broke(in_flight_.size());
-    bool is_head = true;
-    for (auto& f : in_flight_) {
-        const bool head = std::exchange(is_head, false);
-        if (!f.settled && f.whose->asked.trace) f.whose->asked.trace('*', why.why);
-        f.whose->heard_opening = false;  // it may be asked about in another
-        if (f.settled || f.whose->is_over() || f.elsewhere) continue;
-        const auto& known = f.dialogue->result();
-        // 421 to the first: this host wants nobody now.
-        const bool unwelcome = known && answered_ == 0 && known->reply && known->reply->code == 421;
-        if (known && (unwelcome || !f.resets) && why.reason != reason::protocol_error) {
-            answer(f, *known);
-            continue;
-        }
-        // The one whose turn it was may be why the session broke, or those that were sent behind it
-        // or came before.
-        const bool certain = !f.resets || (!known && !f.unsent && answered_ == 0 && alone);
-        const bool blamed = head && (certain || (!known && why.reason == reason::timed_out));
-        if (blamed) {
-            answer(f, failed_at(f.dialogue->at(), why));
-            continue;
-        }
-        if (head) f.whose->asked_again = true;
-        unanswered.push_back(f.whose);
-    }
-    in_flight_.clear();
-    // Calls may lead back here through the host: first leave everything in order.
-    const observer told = std::exchange(observer_, {});
-    if (!unanswered.empty() && told.give_back) told.give_back(std::move(unanswered));
-    if (told.ended) told.ended(*this);
-    if (const auto closed = std::exchange(closed_, {})) closed();
 }
 
 }  // namespace callforward::smtpclient

@@ -80,6 +80,8 @@ public:
     void disown();  // retire(), without telling anybody
 
 private:
+    static constexpr std::chrono::milliseconds patience_for_goodbye{2000};
+
     struct flight {
         std::shared_ptr<errand> whose;
         std::unique_ptr<transaction> dialogue;
