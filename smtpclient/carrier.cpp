@@ -1,7 +1,7 @@
 #include "smtpclient/carrier.h"
 
-#include "smtpclient/printable.h"
 #include "smtpclient/session.h"
+#include "smtpclient/session_complaint.h"
 
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
@@ -24,14 +24,6 @@ constexpr auto far_away = std::chrono::hours(24);
 bool wants_less(const reply& r) {
     const auto enhanced = r.enhanced();
     return r.code == 421 || (r.status_class() == 4 && enhanced && enhanced->subject == 7);
-}
-
-// RFC 5321 section 4.5.3.1.10, RFC 3463 x.5.3: about this session, not about the recipient. Without
-// an enhanced code 452 may also be a lack of storage.
-bool is_too_many_recipients(const reply& r) {
-    if (r.code != 452) return false;
-    if (const auto enhanced = r.enhanced()) return enhanced->subject == 5 && enhanced->detail == 3;
-    return contains_ignoring_case(r.text(), "too many recipients");
 }
 
 void tell_lines(const question& q, std::string_view lines) {
@@ -58,12 +50,14 @@ carrier::carrier(std::unique_ptr<connection> c,
                  verdict about,
                  std::chrono::milliseconds reply_timeout,
                  const session_limits& limits,
+                 std::shared_ptr<reply_habits> habits,
                  std::string owner)
     : connection_(std::move(c)),
       offered_(offered),
       about_(std::move(about)),
       reply_timeout_(reply_timeout),
       limits_(limits),
+      habits_(std::move(habits)),
       owner_(std::move(owner)),
       reused_(limits.reuses_sessions()),
       head_since_(clock::now()),
@@ -111,7 +105,8 @@ steady_time carrier::next_reply_by() const {
 void carrier::submit(std::shared_ptr<errand> e) {
     ++submitted_;
     flight f;
-    f.resets = reused_ && !e->asked_again;
+    f.alone = e->asked_again;
+    f.resets = reused_ && !f.alone;
     // Who is asked about again may be so because replies were out of step: QUIT and its reply show
     // whether they are now.
     const auto after = f.resets         ? transaction::ending::rset
@@ -267,13 +262,17 @@ void carrier::answer(flight& f, const conclusion& c) {
     if (std::exchange(f.settled, true)) return;
     if (c.reply && wants_less(*c.reply) && observer_.throttled) observer_.throttled();
     if (c.reply && c.reply->status_class() == 5) ++refused_;
-    const bool about_session =
-        c.reply && (c.reply->code == 421 || is_too_many_recipients(*c.reply));
-    if (about_session) retiring_ = true;
+    const bool complaint = is_complaint(f, c);
+    if (complaint || (c.reply && (c.reply->code == 421 || is_too_many_recipients(*c.reply)))) {
+        retiring_ = true;
+    }
+    note_second_answer(f, c);
     if (f.whose->is_over()) return;
-    if (about_session && answered_ > 0 && !f.whose->asked_again) {
+    if (complaint) {
+        if (f.elsewhere || f.whose->asked_again) return;  // it is being asked elsewhere
         f.whose->asked_again = true;
-        if (observer_.give_back && !f.elsewhere) observer_.give_back({f.whose});
+        if (c.stage == stage::mail) f.whose->mail_refused = code_and_enhanced(*c.reply);
+        if (observer_.give_back) observer_.give_back({f.whose});
         return;
     }
     host_answer a;
@@ -283,6 +282,22 @@ void carrier::answer(flight& f, const conclusion& c) {
     a.verdict.reply = c.reply;
     a.verdict.detail = c.detail;
     f.whose->give(std::move(a));
+}
+
+// Perhaps of the session, where that has answered others before: no verdict, then, but a reason to
+// ask again in one of its own.
+bool carrier::is_complaint(const flight& f, const conclusion& c) const {
+    if (f.alone || answered_ == 0 || !c.reply || c.reply->status_class() == 2) return false;
+    if (c.reply->code == 421) return true;
+    if (c.stage == stage::mail) return !habits_->stands_by(*c.reply);
+    return may_be_about_session(*c.reply);
+}
+
+void carrier::note_second_answer(const flight& f, const conclusion& c) {
+    const std::string& before = f.whose->mail_refused;
+    if (!f.alone || !c.reply || before.empty()) return;
+    habits_->note_second_answer(before,
+                                c.stage == stage::mail && code_and_enhanced(*c.reply) == before);
 }
 
 // After an answer: more, a pause, or the end.

@@ -13,6 +13,7 @@
 #include "smtpclient/connection.h"
 #include "smtpclient/dialogue.h"
 #include "smtpclient/errand.h"
+#include "smtpclient/reply_habits.h"
 #include "smtpclient/session_limits.h"
 
 #include <asio/awaitable.hpp>
@@ -51,6 +52,7 @@ public:
             verdict about,
             std::chrono::milliseconds reply_timeout,
             const session_limits& limits,
+            std::shared_ptr<reply_habits> habits,
             std::string owner = {});
 
     // How it was opened, for the traces of those who were not there.
@@ -87,6 +89,7 @@ private:
         std::unique_ptr<transaction> dialogue;
         steady_time sent;
         std::size_t ahead = 0;  // in flight when it was sent
+        bool alone = false;     // asked again, in a session of its own
         bool resets = false;    // RSET follows: no verdict before its reply
         bool unsent = false;
         bool elsewhere = false;  // given back: an answer is still taken, but not waited for
@@ -101,6 +104,8 @@ private:
     void on_reply(const reply& r);
     void land(const conclusion& c);
     void answer(flight& f, const conclusion& c);
+    [[nodiscard]] bool is_complaint(const flight& f, const conclusion& c) const;
+    void note_second_answer(const flight& f, const conclusion& c);
     void give_up();
     void end(const io_failure& why);
     void hang_up();
@@ -112,6 +117,7 @@ private:
     const verdict about_;
     const std::chrono::milliseconds reply_timeout_;
     const session_limits limits_;
+    const std::shared_ptr<reply_habits> habits_;
     const std::string owner_;
     const bool reused_;
     dialogue_lines opening_;

@@ -48,6 +48,7 @@ struct errand {
     bool abandoned = false;       // the asker has left
     // Once, in a session of its own: the one it shared broke, or wanted no more recipients.
     bool asked_again = false;
+    std::string mail_refused;    // "550 5.7.1": why it is asked again; "" when for something else
     bool heard_opening = false;  // its trace was told how a session was opened, as it happened
 };
 

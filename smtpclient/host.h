@@ -17,6 +17,7 @@
 #include "smtpclient/carrier.h"
 #include "smtpclient/errand.h"
 #include "smtpclient/host_state.h"
+#include "smtpclient/reply_habits.h"
 #include "smtpclient/session.h"
 #include "smtpclient/session_limits.h"
 #include "smtpclient/shunned_addresses.h"
@@ -136,6 +137,7 @@ private:
 
     errands waiting_;
     std::vector<std::shared_ptr<carrier>> carriers_;
+    const std::shared_ptr<reply_habits> habits_ = std::make_shared<reply_habits>();
     std::size_t connected_ = 0;  // carriers_, and those that are saying goodbye
     std::size_t opening_ = 0;
     std::shared_ptr<allowance> allowance_;       // nothing: limits_ alone; shared with all hosts

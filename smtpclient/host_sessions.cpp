@@ -35,6 +35,7 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
                                                  std::move(about),
                                                  how_.by->reply_timeout,
                                                  limits_,
+                                                 habits_,
                                                  e.client ? e.client->key() : "");
     fresh->remember_opening(std::move(lines));
     carriers_.push_back(fresh);

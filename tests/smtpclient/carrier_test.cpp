@@ -361,6 +361,84 @@ TEST_CASE("a next hop that takes two recipients in each session gives every verd
     }
 }
 
+TEST_CASE("what a next hop says of the session is nobody's verdict") {
+    struct complaint {
+        const char* verb;
+        const char* reply;
+    };
+    const std::vector<complaint> complaints{
+        {"MAIL", "503 5.5.1 Error: nested MAIL command\r\n"},
+        {"MAIL", "550 5.7.1 only one message per connection\r\n"},
+        {"MAIL", "451 4.5.3 not another one\r\n"},
+        {"MAIL", "554 5.5.0 no\r\n"},
+        {"RCPT", "503 5.5.1 need MAIL\r\n"},
+        {"RCPT", "451 4.5.3 not another one\r\n"},
+        {"RCPT", "550 5.5.3 not another one\r\n"},
+        {"RCPT", "451 4.7.1 one recipient per session\r\n"},
+        {"RCPT", "550 Maximum recipients exceeded\r\n"}};
+    for (const auto& [name, manners] : both_manners) {
+        for (const auto& [verb, reply] : complaints) {
+            CAPTURE(name);
+            CAPTURE(verb);
+            CAPTURE(reply);
+            crowd all;
+            const loop_server server(
+                all.loop, [&, how = manners](auto& s, const std::string& c) -> std::string {
+                    // Of the second one, whichever of its commands comes first.
+                    if (c.starts_with(verb) && s.count(verb) > 1) return reply;
+                    return how(s, c);
+                });
+            for (std::size_t i = 0; i < 3; ++i) {
+                all.ask(server.hop(), mixed(i));
+                all.run();
+            }
+            for (std::size_t i = 3; i < 12; ++i) all.ask(server.hop(), mixed(i));
+            all.run();
+            for (const auto& a : all.askers()) {
+                CAPTURE(a.recipient);
+                CAPTURE(a.words());
+                CHECK(a.is_right());
+            }
+            CHECK(server.sessions().size() <= 24);
+        }
+    }
+}
+
+TEST_CASE("a sender that is refused in each session costs a few of them, not one each time") {
+    for (const auto& [name, manners] : both_manners) {
+        CAPTURE(name);
+        crowd all;
+        const loop_server server(
+            all.loop, [how = manners](auto& s, const std::string& c) -> std::string {
+                return c.starts_with("MAIL") ? "550 5.7.1 you are listed\r\n" : how(s, c);
+            });
+        for (int i = 0; i < 14; ++i) {
+            const auto& one = all.ask(server.hop(), "known" + std::to_string(i));
+            all.run();
+            CHECK(one.told->reply->code == 550);
+            CHECK(one.told->stage == stage::mail);
+        }
+        CHECK(server.sessions().size() <= 10);
+        CHECK(server.sessions().size() >= 8);
+    }
+}
+
+TEST_CASE("a random recipient does not use up the only transaction of a session") {
+    crowd all;
+    const loop_server server(all.loop, [](auto& s, const std::string& c) -> std::string {
+        if (c.starts_with("MAIL") && s.count("MAIL") > 1) return "550 5.7.1 only one message\r\n";
+        return one_by_one(s, c);
+    });
+    for (std::size_t i = 0; i < 4; ++i) {
+        question q = question_for(server.hop(), mixed(i));
+        change(q, [](transport& by) { by.catch_all_probe = true; });
+        const auto& one = all.ask(std::move(q));
+        all.run();
+        CAPTURE(one.words());
+        CHECK(one.is_right());
+    }
+}
+
 TEST_CASE(
     "a reply that begins and does not end is waited for no longer than one that never comes") {
     for (const char* const beginning : {"25", "250-first line\r\n"}) {

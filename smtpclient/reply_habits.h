@@ -1,0 +1,31 @@
+// What was learnt of how a host replies, by all of its sessions.
+//
+// A refused MAIL behind others may be about the session or about us: until a session of its own has
+// said the very same often enough, each is asked again in one. Shared by a host and its sessions,
+// which may outlive it. One event loop thread.
+#pragma once
+
+#include "smtpclient/reply.h"
+
+#include <cstddef>
+#include <map>
+#include <string>
+
+namespace callforward::smtpclient {
+
+class reply_habits {
+public:
+    // Whether a MAIL refused like this need not be asked again. Now and then it is all the same.
+    [[nodiscard]] bool stands_by(const reply& refusal);
+    // What was refused with these codes was asked again; confirmed: and refused with the same.
+    void note_second_answer(const std::string& codes, bool confirmed);
+
+private:
+    struct experience {
+        std::size_t confirmed = 0;  // in a row
+        std::size_t believed = 0;   // since then
+    };
+    std::map<std::string, experience> refusals_;  // by their codes; bounded
+};
+
+}  // namespace callforward::smtpclient
