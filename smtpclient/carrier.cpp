@@ -90,7 +90,8 @@ bool carrier::has_room_for(const errand& e, std::size_t window, double refusals)
 }
 
 bool carrier::is_all_but_idle() const {
-    return !over_ && !retiring_ && in_flight_.size() == 1 && in_flight_.front().settled &&
+    return !over_ && !retiring_ && in_flight_.size() == 1 &&
+           in_flight_.front().dialogue->is_resetting() &&
            clock::now() - head_since_ < patience_for_reset;
 }
 
@@ -107,11 +108,8 @@ void carrier::submit(std::shared_ptr<errand> e) {
     flight f;
     f.alone = e->asked_again;
     f.resets = reused_ && !f.alone;
-    // Who is asked about again may be so because replies were out of step: QUIT and its reply show
-    // whether they are now.
-    const auto after = f.resets         ? transaction::ending::rset
-                       : e->asked_again ? transaction::ending::quit
-                                        : transaction::ending::none;
+    // In a session for one there is no other to see that replies are out of step.
+    const auto after = f.resets ? transaction::ending::rset : transaction::ending::quit;
     f.dialogue = std::make_unique<transaction>(e->asked, offered_, after);
     f.whose = std::move(e);
     f.sent = clock::now();
@@ -135,6 +133,9 @@ void carrier::submit(std::shared_ptr<errand> e) {
             end(unsolicited_reply());
             return;
         }
+        // Nor did one come while there was time for it.
+        if (answered_ > 0 && in_flight_.front().sent - idle_since_ > patience_for_reset)
+            in_step_ = true;
         connection_->expect_reply_by(next_reply_by());
     }
     queue_bytes(std::get<send>(first).bytes);
@@ -218,10 +219,10 @@ void carrier::on_reply(const reply& r) {
     step next = f.dialogue->on_reply(r);
     if (auto* const more = std::get_if<send>(&next)) {
         head_since_ = clock::now();
-        // Without pipelining the verdict does not wait for the reply to RSET: nothing else can be
-        // mixed up with it.
+        // Without pipelining, in a session in step, the verdict does not wait for the reply to
+        // RSET.
         tell_lines(f.whose->asked, more->bytes);
-        if (f.resets && f.dialogue->result()) answer(f, *f.dialogue->result());
+        if (f.resets && in_step_ && f.dialogue->result()) answer(f, *f.dialogue->result());
         queue_bytes(more->bytes);
         return;
     }
@@ -243,6 +244,9 @@ void carrier::land(const conclusion& c) {
     const auto now = clock::now();
     const bool refused = c.reply && c.reply->status_class() == 5;
     if (observer_.answered && !f.elsewhere) observer_.answered(now - f.sent, f.ahead, refused);
+    // RCPT was refused, and RSET was not: no reply is in another's place.
+    const bool at_rcpt = c.stage == stage::rcpt;
+    if (at_rcpt && f.resets && c.reply && c.reply->status_class() >= 4) in_step_ = true;
     head_since_ = now;
     answer(f, c);
     ++answered_;

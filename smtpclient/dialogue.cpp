@@ -93,7 +93,7 @@ step opening::fail(const reply& r) const {
 }
 
 step opening::on_greeting(const reply& r) {
-    if (r.status_class() != 2) return fail(r);
+    if (r.code != 220) return fail(r);
     return greet();
 }
 
@@ -104,7 +104,7 @@ step opening::on_ehlo(const reply& r) {
         stage_ = stage::helo;  // RFC 5321 section 3.2
         return send{"HELO " + helo_name() + "\r\n", 1};
     }
-    if (r.status_class() != 2) return fail(r);
+    if (r.code != 250) return fail(r);  // 220 is the end of a greeting in two replies
     offered_ = parse_extensions(r);
     if (secured_ || options_.tls == tls_level::none) return introduce();
     if (!offered_.starttls) {
@@ -115,7 +115,7 @@ step opening::on_ehlo(const reply& r) {
 }
 
 step opening::on_helo(const reply& r) {
-    if (r.status_class() != 2) return fail(r);
+    if (r.code != 250) return fail(r);
     if (secured_) return introduce();
     return enough_or_insecure("the next hop refuses EHLO, so it can not offer STARTTLS",
                               reason::tls_not_offered);
@@ -213,7 +213,8 @@ step transaction::leave() {
 
 step transaction::on_end(const reply& r) {
     const bool quits = after_ == ending::quit;
-    if (r.status_class() == 2) {
+    // 250 to QUIT answers what was said before.
+    if (quits ? r.code == 221 : r.status_class() == 2) {
         result_->hang_up = quits;
         return *result_;
     }

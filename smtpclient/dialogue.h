@@ -101,8 +101,9 @@ public:
     [[nodiscard]] step start();
     [[nodiscard]] step on_reply(const reply& r);
     [[nodiscard]] smtpclient::stage at() const { return stage_; }
-    // All that is still to come is the reply to QUIT.
+    // All that is still to come is the reply to QUIT, or to RSET.
     [[nodiscard]] bool says_goodbye() const { return ends_ && after_ == ending::quit; }
+    [[nodiscard]] bool is_resetting() const { return ends_ && after_ == ending::rset && due_ == 1; }
     // To what was sent so far.
     [[nodiscard]] std::size_t replies_due() const { return due_; }
     // Known as soon as the reply that decides is in, even while others are outstanding.

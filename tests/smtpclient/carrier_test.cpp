@@ -206,6 +206,97 @@ TEST_CASE("one reply too many in every session, and the recipient's own late, ac
     }
 }
 
+TEST_CASE("one 2xx too many before the replies begin accepts nobody who is unknown") {
+    // Late, so that it is not seen beside the reply that it is taken for.
+    const auto stray = [](const std::string& verb, const std::string& reply) {
+        return [=](auto& s, const std::string& c) {
+            if (c.starts_with(verb) && s.recipients == 0) {
+                s.say(reply);
+                s.work = 20ms;
+            } else if (!c.empty()) {
+                s.work = 5ms;
+            }
+        };
+    };
+    const std::vector<std::pair<std::string, std::string>> strays{
+        {"EHLO", "220 and welcome\r\n"}, {"EHLO", "250 ok\r\n"}, {"MAIL", "250 late\r\n"}};
+    for (const auto& [name, manners] : both_manners) {
+        for (const auto& [verb, reply] : strays) {
+            for (const bool kept : {true, false}) {
+                CAPTURE(name);
+                CAPTURE(verb);
+                CAPTURE(reply);
+                CAPTURE(kept);
+                session_limits limits = kept_sessions();
+                if (!kept) limits.idle_session = 0ms;
+                crowd all(limits);
+                const loop_server server(
+                    all.loop,
+                    [how = manners, stray = stray(verb, reply)](auto& s, const std::string& c) {
+                        stray(s, c);
+                        return how(s, c);
+                    });
+                for (const char* const who : {"known1", "unknown2", "known3", "unknown4"}) {
+                    all.ask(server.hop(), who);
+                }
+                all.run();
+                for (const auto& a : all.askers()) {
+                    CAPTURE(a.recipient);
+                    CAPTURE(a.words());
+                    const bool known = a.recipient.starts_with("known");
+                    CHECK_FALSE(a.told->outcome() ==
+                                (known ? outcome::undeliverable : outcome::deliverable));
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("without PIPELINING who comes later in a session in step does not wait for RSET") {
+    for (const bool refused : {true, false}) {  // or the session has been idle for a while
+        crowd all(kept_sessions());
+        bool answers_reset = true;
+        const loop_server server(all.loop, [&](auto& s, const std::string& c) {
+            return c == "RSET" && !answers_reset ? std::string() : one_by_one(s, c);
+        });
+        all.ask(server.hop(), refused ? "unknown1" : "known1");
+        all.run();
+        if (refused) all.settle();
+        if (!refused) all.run_for(300ms);
+        answers_reset = false;
+        all.ask(server.hop(), "known2");
+        all.run();
+        CHECK(all.wrong() == 0);
+        CHECK(server.sessions().size() == 1);
+    }
+}
+
+TEST_CASE("a session for one ends with QUIT, whose reply shows whether replies are in step") {
+    const std::vector<std::pair<std::string, bool>> goodbyes{{"221 2.0.0 bye\r\n", true},
+                                                             {"250 ok\r\n", false},
+                                                             {"550 5.1.1 no\r\n", false},
+                                                             {"", true}};
+    for (const auto& [name, manners] : both_manners) {
+        for (const auto& [goodbye, right] : goodbyes) {
+            CAPTURE(name);
+            CAPTURE(goodbye);
+            session_limits limits = brief_sessions();
+            limits.idle_session = 0ms;
+            crowd all(limits);
+            const loop_server server(
+                all.loop, [how = manners, said = goodbye](auto& s, const std::string& c) {
+                    if (c != "QUIT") return how(s, c);
+                    s.then = what::close;
+                    return said;
+                });
+            const auto& one = all.ask(server.hop(), "known1");
+            all.run();
+            CHECK(one.is_right() == right);
+            CHECK(one.after < 20s);
+        }
+    }
+}
+
 TEST_CASE("asked again in a session of its own, who is answered does not wait for a goodbye long") {
     crowd all;
     const loop_server server(all.loop, [](auto& s, const std::string& c) {

@@ -38,6 +38,7 @@ const char* const two_recipients =
     "S: 220 hi\nC: EHLO client.test\nS: 250 hi\n"
     "C: MAIL *\nS: 250 ok\nC: RCPT TO:<bob@next.test>\nS: 250 ok\nC: RSET\nS: 250 ok\n"
     "C: MAIL *\nS: 250 ok\nC: RCPT TO:<eve@next.test>\nS: 550 5.1.1 no\n"
+    "C: RSET\nS: 250 ok\n"
     "= undeliverable unknown_user rcpt\n";
 
 }  // namespace
