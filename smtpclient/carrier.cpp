@@ -89,6 +89,11 @@ bool carrier::has_room_for(const errand& e, std::size_t window, double refusals)
     return in_flight_.size() < window;
 }
 
+std::size_t carrier::soon(std::size_t window) const {
+    const bool learns = offered_.pipelining && reused_ && !over_ && !retiring_ && answered_ < 2;
+    return learns ? std::min(window, left()) - std::min(window, in_flight_.size()) : 0;
+}
+
 bool carrier::is_all_but_idle() const {
     return !over_ && !retiring_ && in_flight_.size() == 1 &&
            in_flight_.front().dialogue->is_resetting() &&
@@ -195,6 +200,8 @@ asio::awaitable<void> carrier::read([[maybe_unused]] std::shared_ptr<carrier> se
             if (auto* const lost = std::get_if<io_failure>(&answer)) {
                 end(*lost);
             } else if (in_flight_.empty()) {
+                const int code = std::get<reply>(answer).code;
+                if (code != 421 && code != 221) habits_->note_step(false);
                 end(unsolicited_reply());  // or the goodbye; in either case there is no more to say
             } else {
                 on_reply(std::get<reply>(answer));
@@ -244,9 +251,7 @@ void carrier::land(const conclusion& c) {
     const auto now = clock::now();
     const bool refused = c.reply && c.reply->status_class() == 5;
     if (observer_.answered && !f.elsewhere) observer_.answered(now - f.sent, f.ahead, refused);
-    // RCPT was refused, and RSET was not: no reply is in another's place.
-    const bool at_rcpt = c.stage == stage::rcpt;
-    if (at_rcpt && f.resets && c.reply && c.reply->status_class() >= 4) in_step_ = true;
+    note_step(f, c);
     head_since_ = now;
     answer(f, c);
     ++answered_;
@@ -259,6 +264,15 @@ void carrier::land(const conclusion& c) {
         return;
     }
     rest();
+}
+
+// Nothing was unread when it was sent, and its replies fit.
+void carrier::note_step(const flight& f, const conclusion& c) {
+    if (!f.resets || !c.reply || c.stage < stage::rcpt) return;
+    // RCPT was refused, and RSET was not: no reply is in another's place.
+    if (c.stage == stage::rcpt && c.reply->status_class() >= 4) in_step_ = true;
+    if (accepted_ && f.ahead == 0) habits_->note_step(true);
+    if (c.reply->status_class() == 2) accepted_ = true;
 }
 
 // Without pipelining called twice: the reply to RSET comes after the verdict.

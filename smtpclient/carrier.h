@@ -70,6 +70,8 @@ public:
     [[nodiscard]] bool is_stalled(steady_time since) const {
         return !in_flight_.empty() && head_since_ <= since;
     }
+    // How many more it will soon carry at once, when it was seen to be in step.
+    [[nodiscard]] std::size_t soon(std::size_t window) const;
     [[nodiscard]] std::size_t load() const { return in_flight_.size(); }
     [[nodiscard]] steady_time idle_since() const { return idle_since_; }
     // Of recipients_per_session, unless that is 0.
@@ -104,6 +106,7 @@ private:
     void introduce(errand& e) const;
     void on_reply(const reply& r);
     void land(const conclusion& c);
+    void note_step(const flight& f, const conclusion& c);
     void answer(flight& f, const conclusion& c);
     [[nodiscard]] bool is_complaint(const flight& f, const conclusion& c) const;
     void note_second_answer(const flight& f, const conclusion& c);
@@ -130,7 +133,8 @@ private:
     bool retiring_ = false;
     bool said_quit_ = false;
     bool over_ = false;
-    bool in_step_ = false;  // replies were seen to answer what was asked, and nothing before it
+    bool accepted_ = false;  // a recipient
+    bool in_step_ = false;   // replies were seen to answer what was asked, and nothing before it
     std::size_t submitted_ = 0;
     std::size_t answered_ = 0;
     std::size_t refused_ = 0;

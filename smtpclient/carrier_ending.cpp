@@ -61,6 +61,7 @@ void carrier::hang_up() {
 void carrier::end(const io_failure& why) {
     over_ = true;
     connection_->close();
+    if (!in_flight_.empty() && why.reason == reason::protocol_error) habits_->note_step(false);
     std::vector<std::shared_ptr<errand>> unanswered;
     const bool alone = in_flight_.size() == 1;
     if (!alone && !in_flight_.empty() && observer_.broke) observer_.broke(in_flight_.size());

@@ -18,20 +18,9 @@ using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr std::size_t sessions_at_first = 4;
-constexpr std::size_t errands_at_first = 8;  // in flight in one session, before anything is known
-constexpr std::size_t most_in_flight = 100;
 constexpr std::size_t turns_to_open = 3;  // greeting, EHLO, and one for what is in flight
 constexpr std::size_t most_names = 64;
-constexpr auto least_stall = 500ms;
-constexpr auto most_stall = 1s;
 constexpr auto rest_after_shrinking = 10s;
-constexpr double smoothing = 0.2;
-constexpr double forgotten = 0.995;      // of the gap, with each answer that tells nothing about it
-constexpr double trust_regained = 0.25;  // errands in flight, with each answer
-
-void smooth(double& average, double sample) {
-    average = average == 0 ? sample : average + smoothing * (sample - average);
-}
 
 std::string name_of_place(const target& t) {
     if (!t.socket_path.empty()) return t.socket_path;
@@ -139,15 +128,6 @@ std::optional<host_answer> host::penalty() {
     a.verdict.detail = "left alone for now: " + ailment_;
     a.names = names_;
     return a;
-}
-
-std::size_t host::window() const {
-    const auto most = static_cast<std::size_t>(most_in_flight_);
-    if (ahead_ == 0) return std::min(errands_at_first, most);
-    const double each = gap();
-    if (each * most_in_flight <= latency_) return most;
-    // As many as cost the last of them no more than half as long again.
-    return std::clamp<std::size_t>(1 + static_cast<std::size_t>(latency_ / (2 * each)), 1, most);
 }
 
 void host::dispatch() {
@@ -266,8 +246,8 @@ bool host::sessions_have_owners() const {
 // Nothing when nobody needs one more session than are being opened.
 std::shared_ptr<errand> host::whom_to_open_for(std::size_t alone) const {
     if (!sessions_have_owners()) {
-        const bool needed = opening_ * errands_at_first < waiting_.size() || opening_ < alone;
-        return needed ? waiting_.front() : nullptr;
+        const bool needed = opening_ * errands_at_first + soon() < waiting_.size();
+        return needed || opening_ < alone ? waiting_.front() : nullptr;
     }
     const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& e) {
         return !e->is_over() &&
@@ -285,19 +265,6 @@ bool host::has_room_for_session() const {
     if (most == 0) return true;
     if (own >= most) return false;
     return place_at_host::taken(place_name_) < most || own == stalled();
-}
-
-std::size_t host::stalled() const {
-    const auto since = stalled_since();
-    return static_cast<std::size_t>(std::count_if(
-        carriers_.begin(), carriers_.end(), [&](const auto& c) { return c->is_stalled(since); }));
-}
-
-// Whose answer has been due since then is not waited for by others.
-steady_time host::stalled_since() const {
-    const auto usual =
-        std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(8 * latency_));
-    return clock::now() - std::clamp<clock::duration>(usual, least_stall, most_stall);
 }
 
 void host::put_back(std::vector<std::shared_ptr<errand>> back) {
@@ -343,40 +310,6 @@ void host::fail_owner(const std::string& owner, const host_answer& a) {
 bool host::is_served(const std::string& owner) const {
     return std::any_of(
         carriers_.begin(), carriers_.end(), [&](const auto& c) { return c->owner() == owner; });
-}
-
-void host::ask_for_less() {
-    const auto now = clock::now();
-    if (now - shrunk_at_ < 1s) return;  // one event, many replies
-    shrunk_at_ = now;
-    most_sessions_ = std::max<std::size_t>(1, std::min(most_sessions_, carriers_.size()) / 2);
-}
-
-void host::note_pace(std::chrono::nanoseconds latency, std::size_t ahead) {
-    most_in_flight_ = std::min<double>(most_in_flight, most_in_flight_ + trust_regained);
-    const double took = std::chrono::duration<double>(latency).count();
-    // One recipient that takes seconds says little about the others.
-    if (ahead == 0) {
-        smooth(latency_, latency_ == 0 ? took : std::min(took, std::max(4 * latency_, 0.01)));
-        kept_ *= forgotten;
-        return;
-    }
-    if (latency_ == 0) latency_ = took;
-    const auto others = static_cast<double>(ahead);
-    const double most = others * std::max(4 * gap(), latency_ / 2);
-    // Less than nothing counts, too: chance gives as much of it as it takes.
-    const double kept = std::min(took - latency_, most);
-    smooth(kept_, kept);
-    smooth(ahead_, others);
-}
-
-// Seconds that one recipient is kept waiting by each that is ahead of it.
-double host::gap() const {
-    return ahead_ == 0 ? 0 : std::max(kept_ / ahead_, 0.0);
-}
-
-void host::note_outcome(bool refused) {
-    refusals_ += smoothing * ((refused ? 1.0 : 0.0) - refusals_);
 }
 
 verdict host::at(const endpoint& e) const {

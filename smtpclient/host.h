@@ -3,14 +3,14 @@
 // Errands go to a session that has room, or wait; while they wait sessions are opened, up to a
 // number that begins at 4, grows to connections_per_host while errands still have to wait, and is
 // halved when the next hop wants less (421, 4.7.x, a connection refused while others stand). How
-// many errands one session carries at once follows what it is good for: many where answers come
-// together, one where each answer takes its own time. A session has a successor before its
-// recipients_per_session are used up, the sooner the more are in flight. Who waits behind a slow
-// one is asked elsewhere. A host that could not be reached is left alone for host_penalty, and
-// then tried by one errand; so is one address of several. Where the next hop is told of the client
-// (XCLIENT, PROXY protocol) a session has an owner and carries nobody else's errands; a client
-// that waits then gets the place of another's session. Owner: call_forward, shared with the
-// coroutines that open and watch sessions. One event loop thread.
+// many errands one session carries at once follows what it is good for: one until replies were seen
+// to be in step, then many where answers come together, one where each answer takes its own time. A
+// session has a successor before its recipients_per_session are used up, the sooner the more are in
+// flight. Who waits behind a slow one is asked elsewhere. A host that could not be reached is left
+// alone for host_penalty, and then tried by one errand; so is one address of several. Where the
+// next hop is told of the client (XCLIENT, PROXY protocol) a session has an owner and carries
+// nobody else's errands; a client that waits then gets the place of another's session. Owner:
+// call_forward, shared with the coroutines that open and watch sessions. One event loop thread.
 #pragma once
 
 #include "smtpclient/allowance.h"
@@ -71,6 +71,9 @@ public:
     void close();
 
 private:
+    static constexpr std::size_t most_in_flight = 100;  // in one session
+    static constexpr std::size_t errands_at_first = 8;  // the same, before its pace is known
+
     using errands = std::deque<std::shared_ptr<errand>>;
 
     class opening_place;
@@ -111,6 +114,7 @@ private:
     void note_outcome(bool refused);
     [[nodiscard]] double gap() const;
     [[nodiscard]] std::size_t window() const;
+    [[nodiscard]] std::size_t soon() const;
     [[nodiscard]] steady_time stalled_since() const;
     [[nodiscard]] std::size_t stalled() const;  // sessions
     [[nodiscard]] std::size_t waiting_alone() const;

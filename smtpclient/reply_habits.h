@@ -1,8 +1,11 @@
 // What was learnt of how a host replies, by all of its sessions.
 //
 // A refused MAIL behind others may be about the session or about us: until a session of its own has
-// said the very same often enough, each is asked again in one. Shared by a host and its sessions,
-// which may outlive it. One event loop thread.
+// said the very same often enough, each is asked again in one. A host that answers an accepted
+// RCPT twice shifts the replies of a whole batch, and RSET's slot holds a good one all the same:
+// none is sent before a session was seen in step behind an accepted recipient.
+//
+// Shared by a host and its sessions, which may outlive it. One event loop thread.
 #pragma once
 
 #include "smtpclient/reply.h"
@@ -20,12 +23,17 @@ public:
     // What was refused with these codes was asked again; confirmed: and refused with the same.
     void note_second_answer(const std::string& codes, bool confirmed);
 
+    // Whether many recipients may be in flight in one session.
+    [[nodiscard]] bool is_in_step() const { return in_step_; }
+    void note_step(bool in_step) { in_step_ = in_step; }
+
 private:
     struct experience {
         std::size_t confirmed = 0;  // in a row
         std::size_t believed = 0;   // since then
     };
     std::map<std::string, experience> refusals_;  // by their codes; bounded
+    bool in_step_ = false;
 };
 
 }  // namespace callforward::smtpclient

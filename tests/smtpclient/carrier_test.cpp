@@ -252,6 +252,76 @@ TEST_CASE("one 2xx too many before the replies begin accepts nobody who is unkno
     }
 }
 
+TEST_CASE("a next hop that answers each accepted recipient twice gives nobody another's verdict") {
+    for (const auto& [name, manners] : both_manners) {
+        for (const bool late : {true, false}) {
+            CAPTURE(name);
+            CAPTURE(late);
+            crowd all(kept_sessions());
+            const loop_server server(all.loop, [&, how = manners](auto& s, const std::string& c) {
+                const std::string reply = how(s, c);
+                if (!c.starts_with("RCPT") || !reply.starts_with("250")) return reply;
+                if (!late) return reply + reply;
+                s.say(reply);
+                s.work = 2ms;
+                return reply;
+            });
+            for (const char* const who :
+                 {"known1", "known2", "unknown3", "known4", "known5", "known6", "unknown7"}) {
+                all.ask(server.hop(), who);
+            }
+            all.run();
+            for (const auto& a : all.askers()) {
+                CAPTURE(a.recipient);
+                CAPTURE(a.words());
+                const bool known = a.recipient.starts_with("known");
+                CHECK_FALSE(a.told->outcome() ==
+                            (known ? outcome::undeliverable : outcome::deliverable));
+            }
+        }
+    }
+}
+
+TEST_CASE("recipients share a session when its replies were seen in step behind an accepted one") {
+    for (const std::string first : {"known", "unknown"}) {
+        CAPTURE(first);
+        session_limits limits = kept_sessions();
+        limits.connections_per_host = 1;
+        crowd all(limits);
+        const loop_server server(all.loop, pipelining, 5ms);
+        for (std::size_t i = 0; i < 2; ++i) {
+            all.ask(server.hop(), first + std::to_string(i));
+            all.run();
+        }
+        const auto& session = *server.sessions().at(0);
+        const std::size_t turns = session.turns;
+        for (std::size_t i = 2; i < 8; ++i) all.ask(server.hop(), "unknown" + std::to_string(i));
+        all.run();
+        CHECK(all.wrong() == 0);
+        CHECK(server.sessions().size() == 1);
+        if (first == "known") CHECK(session.turns <= turns + 2);
+        if (first == "unknown") CHECK(session.turns >= turns + 6);
+    }
+}
+
+TEST_CASE("after a reply too many, recipients do not share sessions until all is in step again") {
+    crowd all(kept_sessions());
+    const loop_server server(all.loop, pipelining, 5ms);
+    for (std::size_t i = 0; i < 2; ++i) {
+        all.ask(server.hop(), "known" + std::to_string(i));
+        all.run();
+    }
+    all.settle();
+    server.sessions().at(0)->say("250 ok\r\n");
+    CHECK(all.run_until([&] { return server.open_now() == 0; }));
+    for (std::size_t i = 2; i < 8; ++i) all.ask(server.hop(), "unknown" + std::to_string(i));
+    all.run();
+    CHECK(all.wrong() == 0);
+    for (const auto& s : server.sessions()) {
+        if (s->number > 1) CHECK(s->turns >= 1 + s->recipients);  // EHLO is one
+    }
+}
+
 TEST_CASE("without PIPELINING who comes later in a session in step does not wait for RSET") {
     for (const bool refused : {true, false}) {  // or the session has been idle for a while
         crowd all(kept_sessions());
