@@ -56,13 +56,29 @@ settings parse_settings(std::string_view text,
 settings load_settings(const std::string& file,
                        const std::vector<std::string>& overrides,
                        bool file_may_be_missing) {
-    const file_text contents = read_bounded(file, largest_file);
-    if (!contents.error.empty() && !(contents.missing && file_may_be_missing)) {
+    return settings_file(file, overrides, file_may_be_missing).load();
+}
+
+settings settings_file::load() {
+    const file_text contents = read_bounded(path_, largest_file);
+    const bool was_there = !path_read_.empty();
+    if (!contents.error.empty() && !(contents.missing && may_be_missing_ && !was_there)) {
         findings found;
-        found.add({file, 0, 0}, contents.error);
+        const bool gone = contents.missing && was_there;
+        found.add({path_, 0, 0},
+                  gone ? contents.error +
+                             "; it was there when it was last read, and an empty file "
+                             "would mean the built-in defaults"
+                       : contents.error);
         throw config_error(found.text());
     }
-    return parse_settings(contents.text, file, overrides);
+    settings s = parse_settings(contents.text, path_, overrides_);
+    if (contents.missing) {
+        path_read_.clear();
+    } else {
+        path_read_ = path_;
+    }
+    return s;
 }
 
 }  // namespace callforward::milter

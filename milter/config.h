@@ -26,6 +26,28 @@ class config_error : public std::runtime_error {  // what(): the findings, witho
                                      const std::vector<std::string>& overrides,
                                      bool file_may_be_missing);
 
+// A file that is read at the start and again at each reload. Where it may be missing, it may be so
+// only as long as it was never there: what it says must not turn into the defaults because somebody
+// is just replacing it. One thread at a time.
+class settings_file {
+public:
+    settings_file(std::string path, std::vector<std::string> overrides, bool may_be_missing)
+        : path_(std::move(path)),
+          overrides_(std::move(overrides)),
+          may_be_missing_(may_be_missing) {}
+
+    // Throws config_error; then all stays as it was.
+    [[nodiscard]] settings load();
+    // Of the last load(): "" when there was none, and the built-in defaults are in force.
+    [[nodiscard]] const std::string& path_read() const { return path_read_; }
+
+private:
+    std::string path_;
+    std::vector<std::string> overrides_;
+    bool may_be_missing_;
+    std::string path_read_;
+};
+
 // The same for text that has been read; `file` is its name in messages and the base of relative
 // "@file" entries.
 [[nodiscard]] settings parse_settings(std::string_view text,

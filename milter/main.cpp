@@ -59,8 +59,13 @@ struct arguments {
     bool check_only = false;
 };
 
-std::shared_ptr<const settings> load(const arguments& a) {
-    return std::make_shared<const settings>(load_settings(a.file, a.overrides, !a.file_was_named));
+settings_file file_of(const arguments& a) {
+    return {a.file, a.overrides, !a.file_was_named};
+}
+
+void say_where_none(const settings_file& from) {
+    if (!from.path_read().empty()) return;
+    log::say(log_level::info, "no configuration file; the built-in defaults are in force");
 }
 
 // libmilter spins when it runs out of descriptors: have as many as the system gives.
@@ -170,7 +175,7 @@ void warn_about_fixed(const settings& at_start, const settings& fresh) {
 }
 
 // One at a time: signals and the control socket ask for it. Nothing, or why all stays as it is.
-std::optional<std::string> reload(const arguments& a,
+std::optional<std::string> reload(settings_file& from,
                                   const settings& at_start,
                                   door& entrance,
                                   engine& e,
@@ -181,14 +186,15 @@ std::optional<std::string> reload(const arguments& a,
     std::optional<std::string> failure;
     sd_notify(0, "RELOADING=1");
     try {
-        const auto fresh = load(a);
+        const auto fresh = std::make_shared<const settings>(from.load());
         log::open(fresh->log);
         e.use(*fresh);
         check.use(fresh);
         entrance.ask_for(words_wanted(*fresh));
         warn_about_fixed(at_start, *fresh);
-        run.reloaded(fresh);
-        log::say(log_level::info, "configuration reloaded", {{"file", a.file}});
+        run.reloaded(from.path_read(), fresh);
+        log::say(log_level::info, "configuration reloaded", {{"file", from.path_read()}});
+        say_where_none(from);
     } catch (const std::exception& error) {
         failure = error.what();
         run.reload_failed(*failure);
@@ -270,9 +276,11 @@ int serve(const arguments& a) {
     raise_descriptor_limit();
     bound_thread_stacks();
     work_in_batches();
-    const auto now = load(a);
+    settings_file from = file_of(a);
+    const auto now = std::make_shared<const settings>(from.load());
     openlog("callforward-milter", LOG_PID, LOG_MAIL);  // libmilter's own lines go there, too
     log::open(now->log);
+    say_where_none(from);
 
     const auto whom = account_named(now->milter.user);
     std::unique_ptr<engine> asking;
@@ -292,8 +300,8 @@ int serve(const arguments& a) {
     asking = std::make_unique<engine>(*now, now->limits.shards);
     asking->tell_of_waits([&entrance] { entrance.about_to_wait(); });
     check = std::make_unique<recipient_check>(*asking, now);
-    control::run_state run(version, a.file, now);
-    const auto again = [&] { return reload(a, *now, entrance, *asking, *check, run); };
+    control::run_state run(version, from.path_read(), now);
+    const auto again = [&] { return reload(from, *now, entrance, *asking, *check, run); };
     const auto tell = [](const std::string& line) { sd_notify(0, ("STATUS=" + line).c_str()); };
     control::desk desk({*asking, *check, run, again, tell}, std::move(doors));
     act_on_signals(
@@ -333,7 +341,7 @@ int run(int argc, char** argv) {
     }
     a.file_was_named = file->count() > 0;
     if (!a.check_only) return serve(a);
-    std::cout << to_toml(*load(a));
+    std::cout << to_toml(file_of(a).load());
     return EX_OK;
 }
 

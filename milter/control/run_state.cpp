@@ -15,8 +15,9 @@ run_state::run_state(std::string program_version,
     view_.loaded = view_.started;
 }
 
-void run_state::reloaded(std::shared_ptr<const settings> s) {
+void run_state::reloaded(std::string file, std::shared_ptr<const settings> s) {
     const std::lock_guard lock(mutex_);
+    view_.file = std::move(file);
     view_.current = std::move(s);
     view_.loaded = wall_clock::now();
     view_.error.clear();

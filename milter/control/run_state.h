@@ -17,12 +17,12 @@ public:
 
     run_state(std::string program_version, std::string file, std::shared_ptr<const settings> s);
 
-    void reloaded(std::shared_ptr<const settings> s);
+    void reloaded(std::string file, std::shared_ptr<const settings> s);
     void reload_failed(std::string why);
 
     struct view {
         std::string version;
-        std::string file;
+        std::string file;  // that was read; "": none, the built-in defaults are in force
         std::shared_ptr<const settings> current;
         std::string store;  // of the start: a reload does not change it
         wall_clock::time_point started;

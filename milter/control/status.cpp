@@ -43,7 +43,7 @@ json configuration(const watched& w) {
     const run_state::view v = w.run.now();
     const counters& counts = w.asking.seen().counts;
     json j;
-    j["file"] = v.file;
+    j["file"] = v.file.empty() ? json(nullptr) : json(v.file);
     j["age_s"] = ago(v.loaded);
     j["reloads"] = {{"good", counts.reloads(true)}, {"failed", counts.reloads(false)}};
     j["last_error"] = v.error.empty() ? json(nullptr) : json(v.error);

@@ -100,7 +100,9 @@ std::string verdict_rows(const json& status, bool colours) {
 
 std::string configuration_text(const json& status, bool colours) {
     const json& c = status.at("configuration");
-    std::string text = left("configuration", label) + text_at(c, "file") + ", read " +
+    const std::string file = text_at(c, "file");
+    std::string text = left("configuration", label) +
+                       (file.empty() ? "none (built-in defaults)" : file) + ", read " +
                        duration_words(number_at(c, "age_s")) + " ago\n";
     if (const std::string error = text_at(c, "last_error"); !error.empty()) {
         text += left("", label) +

@@ -431,3 +431,24 @@ TEST_CASE("a configuration file may be missing only when that is allowed") {
     std::filesystem::resize_file(large, std::uintmax_t{5} * 1024 * 1024);
     CHECK_THROWS_AS(load_settings(large, {}, false), config_error);
 }
+
+TEST_CASE("a configuration file that was there must not be missing later") {
+    const tests::scratch_folder folder;
+    const std::string path = folder.path() + "/some.toml";
+    settings_file file(path, {}, true);
+    CHECK(file.load().default_policy.mode == policy_mode::enforce);
+    CHECK(file.path_read().empty());
+    folder.write("some.toml", "[policy]\nmode = \"monitor\"\n");
+    CHECK(file.load().default_policy.mode == policy_mode::monitor);
+    CHECK(file.path_read() == path);
+    std::filesystem::remove(path);
+    CHECK_THROWS_WITH_AS(file.load(),
+                         (path + ": No such file or directory; it was there when it was last read, "
+                                 "and an empty file would mean the built-in defaults")
+                             .c_str(),
+                         config_error);
+    CHECK_THROWS_AS(file.load(), config_error);  // and stays an error
+    folder.write("some.toml", "");
+    CHECK(file.load().default_policy.mode == policy_mode::enforce);
+    CHECK(file.path_read() == path);
+}

@@ -76,6 +76,6 @@ TEST_CASE("the status names the store that is in use, whatever a reload asks for
     daemon_parts d(daemon_parts::test_settings());
     auto other = daemon_parts::test_settings();
     other.cache.store = "redis://192.0.2.1:6379/0";
-    d.run.reloaded(std::make_shared<const milter::settings>(other));
+    d.run.reloaded("x.toml", std::make_shared<const milter::settings>(other));
     CHECK(status_of(d.seen()).at("cache").at("store") == "memory");
 }
