@@ -16,9 +16,9 @@ void say(const interlock_state& s) {
              s.closed ? "interlock closed: undeliverable recipients of this domain are put off"
                       : "interlock opened: undeliverable recipients of this domain are rejected",
              {{"domain", s.domain},
-              {"flips", std::to_string(s.flips)},
-              {"canaries_refused", std::to_string(s.canaries_refused)},
-              {"closed_ms", std::to_string(s.closed_for.count())}});
+              {"flips", s.flips},
+              {"canaries_refused", s.canaries_refused},
+              {"closed_ms", s.closed_for.count()}});
 }
 
 }  // namespace

@@ -1,8 +1,11 @@
 #include "milter/log.h"
 
+#include "milter/descriptor.h"
 #include "milter/log_queue.h"
 
 #include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -42,46 +45,7 @@ int to_syslog(log_level level) {
     return LOG_INFO;
 }
 
-bool goes_to_syslog(log_target target) {
-    switch (target) {
-        case log_target::syslog:
-            return true;
-        case log_target::standard_error:
-            return false;
-        case log_target::automatic:
-            return isatty(STDERR_FILENO) == 0;
-    }
-    return false;
-}
-
-// Appends "2026-01-31T12:00:00.123+01:00 ". The date is made once a second.
-class time_stamp {
-public:
-    void append(std::string& to, log_queue::time_point when) {
-        const auto since = when.time_since_epoch();
-        const auto second = std::chrono::duration_cast<std::chrono::seconds>(since);
-        const auto rest = std::chrono::duration_cast<milliseconds>(since - second).count();
-        if (second != second_ || date_.empty()) {
-            const std::time_t seconds = second.count();
-            std::tm local{};
-            localtime_r(&seconds, &local);
-            std::array<char, 32> text{};
-            date_.assign(text.data(),
-                         strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S.", &local));
-            zone_.assign(text.data(), strftime(text.data(), text.size(), "%z ", &local));
-            if (zone_.size() == 6) zone_.insert(3, 1, ':');
-            second_ = second;
-        }
-        to += date_;
-        for (const auto unit : {100, 10, 1}) to += static_cast<char>('0' + rest / unit % 10);
-        to += zone_;
-    }
-
-private:
-    std::chrono::seconds second_{0};
-    std::string date_;
-    std::string zone_;
-};
+constexpr const char* syslog_path = "/dev/log";  // that syslog(3) writes to
 
 void write_all(std::string_view bytes) {
     while (!bytes.empty()) {
@@ -97,6 +61,55 @@ void write_all(std::string_view bytes) {
     }
 }
 
+bool goes_to_syslog(log_target target) {
+    switch (target) {
+        case log_target::syslog: {
+            static std::atomic<bool> told{false};
+            if (!log::is_syslog_at(syslog_path) && !told.exchange(true)) {
+                write_all(
+                    "callforward-milter: no syslog at /dev/log: nothing is logged until there is "
+                    "one\n");
+            }
+            return true;
+        }
+        case log_target::standard_error:
+            return false;
+        case log_target::automatic:
+            // In a container there is mostly nobody who reads it.
+            return isatty(STDERR_FILENO) == 0 && log::is_syslog_at(syslog_path);
+    }
+    return false;
+}
+
+// Appends "2026-01-31T12:00:00.123+01:00". The date is made once a second.
+class time_stamp {
+public:
+    void append(std::string& to, log_queue::time_point when) {
+        const auto since = when.time_since_epoch();
+        const auto second = std::chrono::duration_cast<std::chrono::seconds>(since);
+        const auto rest = std::chrono::duration_cast<milliseconds>(since - second).count();
+        if (second != second_ || date_.empty()) {
+            const std::time_t seconds = second.count();
+            std::tm local{};
+            localtime_r(&seconds, &local);
+            std::array<char, 32> text{};
+            date_.assign(text.data(),
+                         strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S.", &local));
+            zone_.assign(text.data(), strftime(text.data(), text.size(), "%z", &local));
+            if (zone_.size() == 5) zone_.insert(3, 1, ':');
+            second_ = second;
+        }
+        to += date_;
+        for (const auto unit : {100, 10, 1}) to += static_cast<char>('0' + rest / unit % 10);
+        to += zone_;
+    }
+
+private:
+    std::chrono::seconds second_{0};
+    std::string date_;
+    std::string zone_;
+};
+
 // The thread that writes, and what it works on. Lives until the process ends: a thread that hangs
 // in a full pipe is left behind.
 class journal {
@@ -104,8 +117,9 @@ public:
     journal() : queue_(queue_room), thread_([this] { run(); }) {}
 
     void use(const log_settings& settings) {
-        if (goes_to_syslog(settings.target)) openlog("callforward-milter", LOG_PID, LOG_MAIL);
-        to_syslog_ = goes_to_syslog(settings.target);
+        const bool syslog = goes_to_syslog(settings.target);
+        if (syslog) openlog("callforward-milter", LOG_PID, LOG_MAIL);
+        to_syslog_ = syslog;
         format_ = settings.format;
         level_ = settings.level;
     }
@@ -149,7 +163,7 @@ private:
                                               log_level::warning,
                                               "log lines were lost: they came faster than they "
                                               "could be written",
-                                              {{"lines", std::to_string(count)}});
+                                              {{"lines", count}});
         write({log_level::warning, std::chrono::system_clock::now(), text});
     }
     void write(const log_queue::line& l) {
@@ -157,9 +171,12 @@ private:
             syslog(to_syslog(l.level), "%.*s", static_cast<int>(l.text.size()), l.text.data());
             return;
         }
-        // A JSON line has to be nothing but JSON.
-        if (format_ != log_format::json) stamp_.append(out_, l.when);
-        out_.append(l.text) += '\n';
+        // A JSON line has to be nothing but JSON: there the time is its first field.
+        const bool json = l.text.starts_with('{');
+        if (json) out_ += "{\"time\":\"";
+        stamp_.append(out_, l.when);
+        out_ += json ? "\"," : " ";
+        out_.append(json ? l.text.substr(1) : l.text) += '\n';
     }
 
     std::atomic<bool> to_syslog_{false};
@@ -184,6 +201,20 @@ struct closer {
 };
 
 }  // namespace
+
+bool log::is_syslog_at(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return false;
+    path.copy(address.sun_path, path.size());
+    for (const int type : {SOCK_DGRAM, SOCK_STREAM}) {  // as syslog(3) does
+        const descriptor probe(::socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+        if (connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN) return true;
+        if (errno != EPROTOTYPE) return false;
+    }
+    return false;
+}
 
 void log::open(const log_settings& settings) {
     the_journal().use(settings);

@@ -12,6 +12,7 @@
 #include "milter/settings.h"
 
 #include <chrono>
+#include <string>
 #include <string_view>
 
 namespace callforward::milter {
@@ -25,6 +26,8 @@ public:
     // A line of level info that is already formatted, such as log_line.h's. Allocates nothing.
     static void line(std::string_view formatted, std::chrono::system_clock::time_point at);
     [[nodiscard]] static log_format format();
+    // Whether somebody reads the socket at this path.
+    [[nodiscard]] static bool is_syslog_at(const std::string& path);
     // Writes what is queued, for two seconds at most, and ends the thread: the last call before the
     // process ends.
     static void close();

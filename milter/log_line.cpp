@@ -262,20 +262,29 @@ std::string message_line(log_format format,
         nlohmann::ordered_json object;
         object["level"] = name_of(level);
         object["message"] = message;
-        for (const auto& [key, value] : with) object[std::string(key)] = cut(value);
+        for (const auto& [key, value] : with) {
+            auto& field = object[std::string(key)];
+            if (value.number()) {
+                field = *value.number();
+            } else {
+                field = cut(value.text());
+            }
+        }
         return dump(object);
     }
     std::string line;
     if (level != log_level::info) line.append(name_of(level)).append(": ");
     line += message;
     for (const auto& [key, value] : with) {
-        line.append(" ").append(key).append("=").append(logfmt_value(value));
+        line.append(" ").append(key).append("=");
+        line += value.number() ? std::to_string(*value.number()) : logfmt_value(value.text());
     }
     return line;
 }
 
 std::string json_line(const rcpt_record& r) {
     nlohmann::ordered_json object;
+    object["level"] = name_of(log_level::info);
     for_each_field(r, json_writer{object});
     return dump(object);
 }

@@ -5,14 +5,16 @@
 // anything beyond ASCII is quoted; inside quotes \" \\ \n \r \t and \xHH stand for what can not be
 // printed, so that a reader gets the very bytes back, and what a peer sends can not begin a key or
 // a line. Well-formed UTF-8 is kept, except what would reorder a terminal's line. JSON: one object
-// in pure ASCII, bytes that are no UTF-8 replaced, numbers as numbers. What is unknown is key="" in
-// logfmt and null in JSON; the null sender is written "<>".
+// in pure ASCII, bytes that are no UTF-8 replaced, numbers as numbers, with "level" in front:
+// always "info". What is unknown is key="" in logfmt and null in JSON; the null sender is written
+// "<>".
 #pragma once
 
 #include "milter/settings.h"
 #include "smtpclient/verdict.h"
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -53,9 +55,27 @@ void append_logfmt_line(std::string& to, const rcpt_record& r);
 [[nodiscard]] std::string logfmt_line(const rcpt_record& r);
 [[nodiscard]] std::string json_line(const rcpt_record& r);
 
-using log_fields = std::initializer_list<std::pair<std::string_view, std::string_view>>;
-// Every other line: a constant text for people, and untrusted values. logfmt: "warning: text
-// key=value", without the level where it is info; JSON: {"level", "message", then the fields}.
+// Of a field: an untrusted text, or a number. Like a view: what it is of has to live on.
+class log_value {
+public:
+    log_value(std::string_view text) : text_(text) {}    // NOLINT(google-explicit-constructor)
+    log_value(const std::string& text) : text_(text) {}  // NOLINT(google-explicit-constructor)
+    log_value(const char* text) : text_(text) {}         // NOLINT(google-explicit-constructor)
+    template <std::integral Number>
+    log_value(Number number)  // NOLINT(google-explicit-constructor)
+        : number_(static_cast<std::int64_t>(number)) {}
+
+    [[nodiscard]] std::string_view text() const { return text_; }
+    [[nodiscard]] std::optional<std::int64_t> number() const { return number_; }
+
+private:
+    std::string_view text_;
+    std::optional<std::int64_t> number_;
+};
+
+using log_fields = std::initializer_list<std::pair<std::string_view, log_value>>;
+// Every other line: a constant text for people, and values. logfmt: "warning: text key=value",
+// without the level where it is info; JSON: {"level", "message", then the fields}.
 [[nodiscard]] std::string message_line(log_format format,
                                        log_level level,
                                        std::string_view message,

@@ -43,13 +43,12 @@ std::string parameter(const http_request& r, const std::string& name) {
 }
 
 void log_change(const http_request& r, std::string_view what, std::string_view about) {
-    const std::string user = r.from.user ? std::to_string(*r.from.user) : "";
     log::say(log_level::info,
              "control",
              {{"action", what},
               {"about", about},
-              {"uid", user},
-              {"pid", std::to_string(r.from.process)}});
+              {"uid", r.from.user ? log_value(*r.from.user) : log_value("")},
+              {"pid", r.from.process}});
 }
 
 }  // namespace

@@ -1,12 +1,15 @@
 """What the operator sees of a wrong configuration, and of a right one."""
 
+import ctypes
+import datetime
+import json
 import os
 import subprocess
 import tomllib
 import unittest
 
-from harness.daemon import check, program
-from harness.sandbox import Sandbox
+from harness.daemon import HEAD, Daemon, check, program
+from harness.sandbox import MS_BIND, Sandbox, wait_until
 
 MISTAKES = {  # text: (line, what the message must name, the nearest valid name or "")
     '[milter]\nsokcet = "unix:/x"\n': (2, "sokcet", "socket"),
@@ -121,6 +124,38 @@ class Configuration(unittest.TestCase):
         done = check(self.box.write("good.toml", GOOD), "--set", 'policy.moode="off"')
         self.assertEqual(done.returncode, 78, done)
         self.assertIn("moode", done.stderr)
+
+    def test_without_a_syslog_the_log_goes_to_stderr(self):
+        self.hide_syslog()
+        for target, said in (("auto", "ready"), ("syslog", "no syslog at /dev/log")):
+            with self.subTest(target):
+                daemon = Daemon(self.box, f"target-{target}", start=False)
+                daemon.configure("", head=HEAD.replace('target = "stderr"', f'target = "{target}"'))
+                daemon.start(ready=False)
+                daemon.wait_for_line(said)
+                wait_until(lambda: os.path.exists(daemon.control), "the control socket")
+                daemon.stop()
+                self.assertEqual(any("stopped" in line for line in daemon.lines()), target == "auto")
+
+    def test_json_lines_have_time_and_level(self):
+        daemon = Daemon(self.box, "json", start=False)
+        daemon.configure("", head=HEAD.replace('"logfmt"', '"json"'))
+        daemon.start()
+        daemon.stop()
+        for line in daemon.lines():
+            with self.subTest(line):
+                found = json.loads(line)
+                self.assertEqual(list(found)[:2], ["time", "level"])
+                self.assertIsNotNone(datetime.datetime.fromisoformat(found["time"]).tzinfo)
+
+    def hide_syslog(self):
+        """Nobody reads /dev/log, for this run only."""
+        if not os.path.exists("/dev/log"):
+            return
+        if not os.environ.get("CALLFORWARD_TEST_ISOLATED"):
+            self.skipTest("the machine's /dev/log cannot be hidden")
+        nobody = self.box.write("nobody-reads", "").encode()
+        self.assertEqual(ctypes.CDLL(None).mount(nobody, b"/dev/log", None, MS_BIND, None), 0)
 
     def test_usage_version_and_help(self):
         run = lambda option: subprocess.run([program(), option], capture_output=True, text=True,
