@@ -91,7 +91,8 @@ bool carrier::has_room_for(const errand& e, std::size_t window, double refusals)
 
 std::size_t carrier::soon(std::size_t window) const {
     const bool learns = offered_.pipelining && reused_ && !over_ && !retiring_ && answered_ < 2;
-    return learns ? std::min(window, left()) - std::min(window, in_flight_.size()) : 0;
+    if (!learns || in_flight_.size() >= window) return 0;
+    return std::min(window - in_flight_.size(), left());
 }
 
 bool carrier::is_all_but_idle() const {
