@@ -112,6 +112,11 @@ private:
     void note_second_answer(const flight& f, const conclusion& c);
     void give_up();
     void end(const io_failure& why);
+    [[nodiscard]] bool is_to_be_asked_elsewhere(flight& f,
+                                                bool head,
+                                                bool alone,
+                                                const io_failure& why);
+    void tell_end(std::vector<std::shared_ptr<errand>> unanswered);
     void hang_up();
     void rest();
     [[nodiscard]] steady_time next_reply_by() const;

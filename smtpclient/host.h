@@ -103,6 +103,7 @@ private:
                                                           const endpoint& e) const;
     void make_way();
     void take(std::unique_ptr<connection> c, const opened& session, const endpoint& e);
+    void begin_to_watch();
     void look_after_sessions();
     void put_back(std::vector<std::shared_ptr<errand>> back);
     void be_content();

@@ -38,9 +38,6 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
                                                  habits_,
                                                  e.client ? e.client->key() : "");
     fresh->remember_opening(std::move(lines));
-    carriers_.push_back(fresh);
-    ++connected_;
-    opened_since_growth_ = true;
     // Weak: a session may outlive its host by the time of a goodbye.
     const std::weak_ptr<host> me = weak_from_this();
     carrier::observer o;
@@ -80,11 +77,23 @@ void host::take(std::unique_ptr<connection> c, const opened& session, const endp
         h->most_in_flight_ =
             std::max(1.0, std::min(h->most_in_flight_, static_cast<double>(in_flight)) / 2);
     };
+    // Counted when it is being read from, and not before: memory may run out.
+    carriers_.reserve(carriers_.size() + 1);
     fresh->start(std::move(o));
+    carriers_.push_back(fresh);
+    ++connected_;
+    opened_since_growth_ = true;
+    begin_to_watch();
+}
+
+void host::begin_to_watch() {
     if (watching_) return;
-    watching_ = true;
-    auto watcher = watch(shared_from_this());
-    asio::co_spawn(executor_, std::move(watcher), asio::detached);
+    try {
+        auto watcher = watch(shared_from_this());
+        asio::co_spawn(executor_, std::move(watcher), asio::detached);
+        watching_ = true;
+    } catch (const std::bad_alloc&) {  // with the next session, then
+    }
 }
 
 // Ends what is idle, and relieves those who wait behind a slow answer, as long as there are
