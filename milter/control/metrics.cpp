@@ -143,6 +143,17 @@ void add_cache(families& all, engine& asking) {
     add(gone, {}, asking.known().evictions());
 }
 
+void add_store(families& all, const watched& w) {
+    const std::string name = w.run.now().store;
+    const bool on_disk = name.starts_with("lmdb:");
+    if (!on_disk && w.asking.shared() == nullptr) return;
+    auto& up = all.add("store_up",
+                       MetricType::Gauge,
+                       "0 while the cache's store is not used, or not as it should be.");
+    const double value = store_complaint(w).empty() ? 1.0 : 0.0;
+    add(up, {{"store", on_disk ? "lmdb" : "redis"}}, value);
+}
+
 void add_network(families& all) {
     auto& dns =
         all.add("dns_queries_total", MetricType::Counter, "Questions asked of DNS servers.");
@@ -163,6 +174,7 @@ std::string metrics_text(const watched& w) {
     add(all.add("pending", MetricType::Gauge, "Call-forwards under way."), {}, w.asking.pending());
     add_hosts(all, w.asking);
     add_cache(all, w.asking);
+    add_store(all, w);
     add_network(all);
     auto& locks = all.add(
         "interlock", MetricType::Gauge, "1 while a domain's undeliverable recipients are put off.");

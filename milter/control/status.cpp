@@ -53,8 +53,7 @@ json configuration(const watched& w) {
 
 json cache_state(const watched& w) {
     verdicts::cache& known = w.asking.known();
-    std::string complaint = known.below().complaint();
-    if (const fleet::edge* const shared = w.asking.shared()) complaint = shared->complaint();
+    const std::string complaint = store_complaint(w);
     json j;
     j["store"] = w.run.now().store;
     j["store_error"] = complaint.empty() ? json(nullptr) : json(complaint);
@@ -94,6 +93,11 @@ json status_of(const watched& w) {
     j["interlocks"] = json::array();
     for (const auto& s : w.asking.suspensions()) j["interlocks"].push_back(to_json(s));
     return j;
+}
+
+std::string store_complaint(const watched& w) {
+    if (const fleet::edge* const shared = w.asking.shared()) return shared->complaint();
+    return w.asking.known().below().complaint();
 }
 
 std::string status_line(const watched& w) {

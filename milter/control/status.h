@@ -19,6 +19,8 @@ struct watched {  // all must outlive who watches
 
 // Fields: callforward-milter(8), CONTROL SOCKET.
 [[nodiscard]] nlohmann::ordered_json status_of(const watched& w);
+// What the cache's store complains of; "": nothing.
+[[nodiscard]] std::string store_complaint(const watched& w);
 // For sd_notify's STATUS=.
 [[nodiscard]] std::string status_line(const watched& w);
 

@@ -260,7 +260,7 @@ class Metrics(ControlFixture):
                 'callforward_probes_total{stage="rcpt",result="deliverable"} 1',
                 "callforward_pending 0", 'callforward_connections{state="busy"} 0',
                 'callforward_cache_entries{class="undeliverable"} 1',
-                "callforward_cache_evictions_total 0",
+                "callforward_cache_evictions_total 0", 'callforward_store_up{store="lmdb"} 1',
                 'callforward_config_reloads_total{result="success"} 0',
                 'callforward_answer_seconds_count 4', 'callforward_probe_seconds_count 3',
                 f'callforward_host_up{{host="127.0.5.1:{self.hop.port}"}} 1'):

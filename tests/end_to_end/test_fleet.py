@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import unittest
+import urllib.request
 
 from fleet_fixture import Edges
 from harness.milter_client import HungUp, MilterClient
@@ -278,6 +279,19 @@ class Fleet(Edges, unittest.TestCase):
             self.ask(daemon, "known.slow@one.test")
         except HungUp:
             pass
+
+    def test_metrics_say_whether_the_store_is_used(self):
+        redis = Redis(self.box)
+        port = free_port()
+        self.edge("edge", redis.url, f'metrics.listen="127.0.0.1:{port}"')
+
+        def is_up():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+                text = answer.read().decode()
+            return re.findall(r'^callforward_store_up{store="redis"} (\d)$', text, re.MULTILINE)
+        wait_until(lambda: is_up() == ["1"], "the store to be used")
+        redis.kill()
+        wait_until(lambda: is_up() == ["0"], "the store to be missed")
 
     def test_a_store_without_the_right_password_is_said_once_and_not_used(self):
         redis = Redis(self.box, "redis", "--requirepass", "secret")
