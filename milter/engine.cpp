@@ -188,11 +188,12 @@ answer engine::ask(const smtpclient::question& q,
     const bool reached = found.verdict && found.verdict->finding.verdict_class !=
                                               smtpclient::verdict_class::unreachable;
     if (reached) return found;
-    if (known) return {known->verdict(), source::stale};
+    if (known) return {known->verdict(), source::stale, found.verdict};
     // A shared store may have had one that is past its time; or it was declared meanwhile.
     const auto since = known_.recall(key, verdicts::moment::now());
     if (!since || since->verdict()->outcome() == smtpclient::outcome::undetermined) return found;
-    return {since->verdict(), since->stale ? source::stale : source::cache};
+    if (since->stale) return {since->verdict(), source::stale, found.verdict};
+    return {since->verdict(), source::cache};
 }
 
 // First with all who ask about the recipient, whoever sends; what depends on the sender only with

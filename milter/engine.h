@@ -42,6 +42,9 @@ struct answer {
     std::shared_ptr<const smtpclient::verdict>
         verdict;  // nothing: not known in time, but being worked on
     milter::source source = milter::source::none;
+    // Of source stale: what the next hop was asked for in vain; nothing: it was not asked, or has
+    // not answered yet.
+    std::shared_ptr<const smtpclient::verdict> away = nullptr;
 };
 
 class engine {

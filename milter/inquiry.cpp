@@ -29,6 +29,11 @@ std::uint64_t random_number() {
     return z ^ (z >> 31U);
 }
 
+std::string why_away(const inquiry& i) {
+    if (!i.away) return "no answer in time, or none a short while ago";
+    return i.away->detail.empty() ? std::string(to_string(i.away->finding.reason)) : i.away->detail;
+}
+
 }  // namespace
 
 void inquiry::conclude(verdict_class c, reason r, std::string_view why) {
@@ -54,6 +59,7 @@ void inquiry::begin(std::uint64_t settings_number, const policy& otherwise) {
 // While it waits for the next RCPT it keeps nothing that others share.
 void inquiry::end() {
     known.reset();
+    away.reset();
     asked.by.reset();
     changed.reset();
 }
@@ -95,6 +101,10 @@ void log_rcpt(const envelope& e, const decision& d, inquiry& i, observations& se
             r.code = v.reply->code;
             if (const auto given = v.reply->enhanced()) enhanced = smtpclient::to_string(*given);
             if (i.text.empty()) i.text = v.reply->text();
+        }
+        if (i.source == source::stale) {
+            if (!i.text.empty()) i.text.insert(0, "; ");
+            i.text.insert(0, "next hop away: " + why_away(i) + "; answered from memory");
         }
         if (i.by_script) i.text.insert(0, "decided by the policy script; ");
         if (i.suspended) i.text.insert(0, "suspended by the interlock; ");

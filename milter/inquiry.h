@@ -28,6 +28,7 @@ struct inquiry {
     // Shared with the cache and with others who ask. Nothing: still pending.
     std::shared_ptr<const smtpclient::verdict> known;
     milter::source source = source::none;
+    std::shared_ptr<const smtpclient::verdict> away;  // why the source is stale, where it is known
     const policy* by = nullptr;
     bool is_mailbox = false;                // asked.recipient is who the RCPT is about
     bool has_sender = false;                // sender is who the client says it is

@@ -99,6 +99,8 @@ class Cache(unittest.TestCase):
             self.assertEqual(code, 250)
             return source == "stale"
         wait_until(stale, "an answer past its time")
+        text = self.daemon.verdict("known@one.test", asked[0])["text"]
+        self.assertRegex(text, "^next hop away: (connect to|no answer) .*; answered from memory")
         # Also when the failure is remembered, and over a restart.
         self.assertEqual(self.ask_and_see("known@one.test", asked[0] + 1), (250, "stale"))
         self.daemon.stop()
