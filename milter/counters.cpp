@@ -32,7 +32,8 @@ double duration_counts::quantile(double part) const {
         if (here > 0 && before + here >= wanted) {
             if (i == duration_bounds.size()) break;
             const double low = i == 0 ? 0 : duration_bounds[i - 1];
-            return low + (duration_bounds[i] - low) * std::max(0.0, wanted - before) / here;
+            const double within = (duration_bounds[i] - low) * std::max(0.0, wanted - before);
+            return std::min(low + within / here, longest);
         }
         before += here;
     }
@@ -83,8 +84,12 @@ void counters::durations::add(std::chrono::nanoseconds took) {
         std::lower_bound(duration_bounds.begin(), duration_bounds.end(), seconds);
     one_more(buckets[static_cast<std::size_t>(bound - duration_bounds.begin())]);
     const auto whole = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
-    microseconds.fetch_add(static_cast<std::uint64_t>(std::max<std::int64_t>(0, whole)),
-                           std::memory_order_relaxed);
+    const auto counted = static_cast<std::uint64_t>(std::max<std::int64_t>(0, whole));
+    microseconds.fetch_add(counted, std::memory_order_relaxed);
+    auto known = longest.load(std::memory_order_relaxed);
+    while (counted > known &&
+           !longest.compare_exchange_weak(known, counted, std::memory_order_relaxed)) {
+    }
 }
 
 duration_counts counters::durations::now() const {
@@ -93,6 +98,7 @@ duration_counts counters::durations::now() const {
         c.buckets[i] = buckets[i].load(std::memory_order_relaxed);
     }
     c.sum = static_cast<double>(microseconds.load(std::memory_order_relaxed)) / 1e6;
+    c.longest = static_cast<double>(longest.load(std::memory_order_relaxed)) / 1e6;
     return c;
 }
 
@@ -104,6 +110,7 @@ void counters::count(const rcpt& r) {
     const std::size_t by_action = by_reason * action_count + index_of(r.action);
     one_more(verdicts_[by_action * source_count + index_of(r.source)]);
     one_more(classes_[by_class * source_count + index_of(r.source)]);
+    if (r.monitored) one_more(monitored_[index_of(r.action)]);
     answer_times_.add(r.took);
 }
 
@@ -120,6 +127,10 @@ void counters::count_reload(bool good) {
 
 std::uint64_t counters::reloads(bool good) const {
     return reloads_[good ? 1 : 0].load(std::memory_order_relaxed);
+}
+
+std::uint64_t counters::monitored(action a) const {
+    return monitored_[index_of(a)].load(std::memory_order_relaxed);
 }
 
 counted counters::now() const {

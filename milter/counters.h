@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace callforward::milter {
 
@@ -47,10 +48,12 @@ inline constexpr std::size_t source_count = 5;
 
 struct duration_counts {
     std::array<std::uint64_t, duration_bounds.size() + 1> buckets{};
-    double sum = 0;  // seconds
+    double sum = 0;                                            // seconds
+    double longest = std::numeric_limits<double>::infinity();  // seconds, since the start
 
     [[nodiscard]] std::uint64_t total() const;
-    // In seconds, interpolated within its bucket; 0 when nothing was counted. part: 0 to 1.
+    // In seconds, interpolated within its bucket, and never longer than the longest; 0 when nothing
+    // was counted. part: 0 to 1.
     [[nodiscard]] double quantile(double part) const;
     duration_counts& operator-=(const duration_counts& earlier);
 };
@@ -78,6 +81,7 @@ public:
         milter::action action;
         milter::source source;
         std::chrono::nanoseconds took;
+        bool monitored = false;  // mode monitor: the action was not done
     };
     void count(const rcpt& r);
     void count_probe(const smtpclient::verdict& v, std::chrono::nanoseconds took);
@@ -85,6 +89,8 @@ public:
 
     [[nodiscard]] counted now() const;
     [[nodiscard]] std::uint64_t reloads(bool good) const;
+    // RCPTs in mode monitor, by the action that was not done.
+    [[nodiscard]] std::uint64_t monitored(action a) const;
     // visit(outcome, reason, action, source, number) and visit(stage, outcome, number), for what
     // has been counted at all.
     template <class Visit>
@@ -97,6 +103,7 @@ private:
     struct durations {
         std::array<number, duration_bounds.size() + 1> buckets{};
         number microseconds{0};
+        number longest{0};  // microseconds
 
         void add(std::chrono::nanoseconds took);
         [[nodiscard]] duration_counts now() const;
@@ -104,6 +111,7 @@ private:
 
     std::array<number, outcome_count * reason_count * action_count * source_count> verdicts_{};
     std::array<number, class_count * source_count> classes_{};
+    std::array<number, action_count> monitored_{};
     std::array<number, stage_count * outcome_count> probes_{};
     durations answer_times_;
     durations probe_times_;

@@ -111,10 +111,11 @@ void log_rcpt(const envelope& e, const decision& d, inquiry& i, observations& se
         r.enhanced = enhanced;
         r.text = i.text;
     }
-    seen.counts.count({r.outcome, r.reason, r.verdict_class, d.action, i.source, took});
+    const bool monitored = r.mode == policy_mode::monitor;
+    seen.counts.count({r.outcome, r.reason, r.verdict_class, d.action, i.source, took, monitored});
     const auto now = std::chrono::system_clock::now();
     seen.recent.note(i.asked.id, r, now, d);
-    if (r.mode == policy_mode::monitor && d.action != action::accept) {
+    if (monitored && d.action != action::accept) {
         seen.monitored.note(r.domain, r.reason, d.action, r.rcpt, now);
     }
     if (log::format() == log_format::json) {

@@ -86,6 +86,13 @@ void add_counts(families& all, const counters& counts) {
              {"source", text(to_string(from))}},
             n);
     });
+    auto& monitored =
+        all.add("monitored_total",
+                MetricType::Counter,
+                "Of verdicts_total, those in mode monitor: accepted, whatever action.");
+    for (const auto would : {action::accept, action::tempfail, action::reject}) {
+        add(monitored, {{"action", text(to_string(would))}}, counts.monitored(would));
+    }
     auto& probes = all.add("probes_total",
                            MetricType::Counter,
                            "Call-forwards, by the stage that decided them and the outcome.");

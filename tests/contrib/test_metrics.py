@@ -8,7 +8,7 @@ import unittest
 from places import CONTRIB, PROJECT
 
 METRICS = {
-    "verdicts_total", "probes_total", "probe_seconds", "answer_seconds", "connections", "host_up",
+    "verdicts_total", "monitored_total", "probes_total", "probe_seconds", "answer_seconds", "connections", "host_up",
     "pending", "cache_entries", "cache_evictions_total", "store_up", "dns_queries_total",
     "tls_handshakes_total", "interlock", "config_reloads_total",
 }

@@ -86,6 +86,34 @@ TEST_CASE("What was neither known nor asked does not count for the hit ratio") {
     CHECK(c.now().hit_ratio() == doctest::Approx(0.5));
 }
 
+TEST_CASE("A quantile is never longer than the longest that was seen") {
+    counters c;
+    count(c, source::probe, 11s, 50);
+    count(c, source::probe, 12s);
+    CHECK(c.now().answers.quantile(0.5) <= 12);
+    CHECK(c.now().answers.quantile(0.99) == 12);
+    counted later = c.now();
+    later -= counted{};
+    CHECK(later.answers.quantile(0.99) == 12);
+}
+
+TEST_CASE("What mode monitor has not done is counted apart, too") {
+    counters c;
+    counters::rcpt r{outcome::undeliverable,
+                     reason::unknown_user,
+                     verdict_class::undeliverable,
+                     action::reject,
+                     source::probe,
+                     1ms};
+    c.count(r);
+    CHECK(c.monitored(action::reject) == 0);
+    r.monitored = true;
+    c.count(r);
+    CHECK(c.monitored(action::reject) == 1);
+    CHECK(c.monitored(action::accept) == 0);
+    CHECK(c.now().total() == 2);
+}
+
 TEST_CASE("A quantile lies within the range that its value was counted in") {
     counters c;
     CHECK(c.now().answers.quantile(0.5) == 0);
