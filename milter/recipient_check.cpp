@@ -8,6 +8,9 @@
 #include "milter/script_counsel.h"
 #include "smtpclient/printable.h"
 
+#include <cerrno>
+#include <system_error>
+
 namespace callforward::milter {
 
 namespace {
@@ -56,6 +59,17 @@ mailbox nobody_at_domain_of(std::string_view untrusted) {
 }
 
 }  // namespace
+
+std::string forbidden_socket(const verdict& v, const smtpclient::destination& to) {
+    if (v.finding.verdict_class != verdict_class::unreachable) return {};
+    const std::string why = ": " + std::generic_category().message(EACCES);
+    for (const auto& hop : to.hops) {
+        if (hop.socket_path.empty()) continue;
+        std::string path = smtpclient::printable(hop.socket_path, 107);
+        if (v.detail.find(path + why) != std::string::npos) return path;
+    }
+    return {};
+}
 
 recipient_check::recipient_check(engine& e, std::shared_ptr<const settings> s)
     : engine_(e), snapshot_(std::make_shared<const snapshot>(std::move(s))) {}
@@ -111,7 +125,15 @@ void recipient_check::examine(const snapshot& now,
     answer a = engine_.ask(q, i.by->fingerprint, p);
     i.source = a.source;
     i.known = std::move(a.verdict);
-    if (!i.known || i.known->finding.reason != reason::loop) return;
+    i.away = std::move(a.away);
+    if (!i.known) return;
+    if (const std::string path = forbidden_socket(i.away ? *i.away : *i.known, q.to);
+        !path.empty()) {
+        advise_once(
+            "socket " + path,
+            "callforward may not open " + path + ": see MTA SETUP in callforward-milter(8)");
+    }
+    if (i.known->finding.reason != reason::loop) return;
     const mailbox& recipient = q.recipient;
     advise_once("loop " + recipient.key().substr(recipient.local_part().size()),
                 i.known->detail + "; name the server that has the mailboxes in [domain.\"" +

@@ -24,6 +24,10 @@
 
 namespace callforward::milter {
 
+// The socket of a route that the verdict says may not be opened; "" when that is not what is wrong.
+[[nodiscard]] std::string forbidden_socket(const smtpclient::verdict& v,
+                                           const smtpclient::destination& to);
+
 class recipient_check {
 public:
     // The engine must outlive it.

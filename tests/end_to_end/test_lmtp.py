@@ -1,7 +1,11 @@
 """Real mailboxes behind a real LMTP server, Dovecot: over TCP and a Unix socket, as the MTA names
 them and as a route does."""
 
+import grp
 import json
+import os
+import pwd
+import re
 import subprocess
 import unittest
 
@@ -105,6 +109,56 @@ class UnderDovecot(SharedSandbox, unittest.TestCase):
         for name in BY_MTA:
             self.ask(f"known@{name}.test")
             self.assertEqual(self.dovecot.mails(f"known@{name}.test"), 0)
+
+
+class BehindASocketOfPostfix(SharedSandbox, unittest.TestCase):
+    """As contrib/doc/postfix.md has it: Dovecot's socket is Postfix' alone, and it has a second one
+    for the daemon's group."""
+
+    @classmethod
+    def fill(cls):
+        cls.mta = Postfix(cls.box)
+        cls.private = f"{cls.mta.home}/queue/private/dovecot-lmtp"
+        ours = cls.box.path("callforward-lmtp")
+        group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+        cls.dovecot = Dovecot(
+            cls.box, {"known@private.test": "x", "known@ours.test": "x"}, socket=cls.private,
+            mode="0600",
+            listeners=f"unix_listener {ours} {{\n mode = 0660\n group = {group}\n}}")
+        for name in ("private.test", "ours.test"):
+            cls.mta.routes[name] = "lmtp:unix:private/dovecot-lmtp"
+        cls.daemon = Daemon(cls.box, "lmtp", start=False)
+        cls.daemon.configure(f"""\
+[scope]
+exempt_clients = []
+[routing]
+queue_directory = "{cls.mta.home}/queue"
+[domain."ours.test"]
+route = ["lmtp:unix:{ours}"]
+""")
+        cls.mta.listen("lmtp", cls.daemon.milter)
+        cls.mta.start()
+        cls.dovecot.start()
+        os.chmod(os.path.dirname(cls.private), 0o700)
+        cls.daemon.start("--set", 'milter.user="nobody"')
+
+    def ask(self, recipient):
+        with SmtpClient("127.0.0.1", self.mta.port("lmtp")) as client:
+            client.mail()
+            return client.rcpt(recipient).code
+
+    def test_a_socket_of_its_own_is_asked(self):
+        self.assertEqual(self.ask("known@ours.test"), 250)
+        self.assertEqual(self.ask("nobody@ours.test"), 550)
+        self.assertEqual(self.daemon.verdict("known@ours.test")["reason"], "accepted")
+
+    def test_postfix_own_one_cannot_be_and_the_log_says_once_what_to_do(self):
+        for user in ("known", "other"):
+            self.assertEqual(self.ask(f"{user}@private.test"), 451)
+            self.assertIn("Permission denied", self.daemon.verdict(f"{user}@private.test")["text"])
+        advice = f"callforward may not open {self.private}: see MTA SETUP in callforward-milter(8)"
+        self.daemon.wait_for_line(re.escape(advice))
+        self.assertEqual(sum(advice in line for line in self.daemon.lines()), 1)
 
 
 if __name__ == "__main__":

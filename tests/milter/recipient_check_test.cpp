@@ -94,6 +94,24 @@ TEST_CASE("a next hop that is down puts off, or lets pass where that is wanted")
     CHECK(checked("[policy]\non_unreachable = \"accept\"\n")(e) == "accept");
 }
 
+TEST_CASE("a socket that may not be opened is known by what was said of it") {
+    smtpclient::destination to;
+    std::string error;
+    to.hops.push_back(*smtpclient::parse_next_hop("[192.0.2.1]:25", error));
+    to.hops.push_back(*smtpclient::parse_next_hop("lmtp:unix:/private/lmtp", error));
+    smtpclient::verdict v;
+    v.finding = {smtpclient::verdict_class::unreachable, smtpclient::reason::connect_failed};
+    v.detail = "connect to /private/lmtp: Permission denied";
+    CHECK(forbidden_socket(v, to) == "/private/lmtp");
+    v.finding.reason = smtpclient::reason::host_penalty;
+    v.detail = "left alone for now: " + v.detail;
+    CHECK(forbidden_socket(v, to) == "/private/lmtp");
+    v.detail = "connect to /private/lmtp: Connection refused";
+    CHECK(forbidden_socket(v, to).empty());
+    v.detail = "connect to 192.0.2.1:25: Permission denied";
+    CHECK(forbidden_socket(v, to).empty());
+}
+
 TEST_CASE("what is delivered here, or goes we know not where, is never asked about") {
     const played_next_hop host(rules);
     for (const char* configuration : {"", "[policy]\nroute = \"[127.0.0.1]:1\"\n"}) {

@@ -49,8 +49,9 @@ service lmtp {{
     haproxy = yes
   }}
   unix_listener {socket} {{
-    mode = 0666
+    mode = {mode}
   }}
+{listeners}
 }}
 service auth {{
   unix_listener {home}/auth {{
@@ -66,9 +67,11 @@ service stats {{
 
 
 class Dovecot:
-    """`users` are addresses with a password each; those in `full` have no room left."""
+    """`users` are addresses with a password each; those in `full` have no room left. `mode` is the
+    socket's; `listeners` are further ones of the LMTP service."""
 
-    def __init__(self, sandbox, users, full=(), socket=None, name="dovecot"):
+    def __init__(self, sandbox, users, full=(), socket=None, name="dovecot", mode="0666",
+                 listeners=""):
         self.home = sandbox.path(name)
         self.socket = socket or f"{self.home}/lmtp"
         self.port, self.proxied_port = free_port(), free_port()
@@ -87,7 +90,8 @@ class Dovecot:
             self._put_mail(user, owner)
         with open(f"{self.home}/dovecot.conf", "w", encoding="utf-8") as file:
             file.write(CONFIGURATION.format(home=self.home, port=self.port, socket=self.socket,
-                                            proxied_port=self.proxied_port))
+                                            proxied_port=self.proxied_port, mode=mode,
+                                            listeners=listeners))
         sandbox.add(self)
 
     def start(self):
