@@ -1,3 +1,4 @@
+#include "milter/config_names.h"
 #include "milter/config_policy.h"
 #include "milter/config_values.h"
 
@@ -78,8 +79,7 @@ void read_as(const setting& from, classify_rule& rule) {
     if (!name) return;
     const auto chosen = smtpclient::parse_reason(*name);
     if (!chosen) {
-        from.fail("is not a reason: " + quoted(*name) + "; did you mean " +
-                  quoted(nearest_name(*name, names)) + '?');
+        from.fail("is not a reason: " + quoted(*name) + "; " + advice_about_name(*name, names));
     } else if (usual_class(*chosen) == verdict_class::skipped) {
         from.fail("can not be " + quoted(*name) + ": a reply that came was not skipped");
     } else {

@@ -20,6 +20,19 @@ struct policy_draft {
     smtpclient::transport by;
 };
 
+// "relay:[host]": a transport of Postfix where a protocol has to stand. "" where there is none.
+std::string unknown_prefix(std::string_view hop) {
+    const auto colon = hop.find(':');
+    if (colon == std::string_view::npos) return {};
+    const bool host_follows = hop.find_first_of("[.", colon) != std::string_view::npos;
+    const auto not_of_a_word =
+        hop.substr(0, colon).find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-");
+    if (!host_follows || colon == 0 || not_of_a_word != std::string_view::npos) return {};
+    const std::string prefix(hop.substr(0, colon + 1));
+    if (prefix == "smtp:" || prefix == "smtps:" || prefix == "lmtp:") return {};
+    return "unknown prefix " + quoted(prefix) + "; there are smtp:, smtps: and lmtp:";
+}
+
 void read_hop(const setting& from, const config_node& item, policy& into) {
     std::string error;
     if (item.is != config_node::type::text) {
@@ -29,7 +42,8 @@ void read_hop(const setting& from, const config_node& item, policy& into) {
     } else if (auto hop = smtpclient::parse_next_hop(item.text, error)) {
         into.hops.push_back(std::move(*hop));
     } else {
-        from.fail_at(item.where, "has a bad next hop: " + error);
+        const std::string prefix = unknown_prefix(item.text);
+        from.fail_at(item.where, "has a bad next hop: " + (prefix.empty() ? error : prefix));
     }
 }
 

@@ -1,5 +1,6 @@
 #include "milter/config_reader.h"
 
+#include "milter/config_names.h"
 #include "milter/config_values.h"
 
 namespace callforward::milter {
@@ -114,13 +115,13 @@ std::optional<std::string_view> setting::one_of(std::span<const std::string_view
     if (!word) return std::nullopt;
     const auto found = std::find(names.begin(), names.end(), *word);
     if (found != names.end()) return *found;
-    std::string all;
-    for (const std::string_view name : names) {
-        if (!all.empty()) all += ", ";
-        all += name;
+    std::string advice = advice_about_name(*word, names);
+    if (!name_meant(*word, names).empty()) {
+        std::string all;
+        for (const std::string_view name : names) all.append(all.empty() ? "" : ", ").append(name);
+        advice += " (" + all + ')';
     }
-    fail("can not be " + quoted(*word) + "; did you mean " + quoted(nearest_name(*word, names)) +
-         "? (" + all + ")");
+    fail("can not be " + quoted(*word) + "; " + advice);
     return std::nullopt;
 }
 
@@ -188,7 +189,12 @@ void unknown_name(const place& where,
                   reading& in) {
     std::string what = "unknown " + std::string(kind) + ' ' + quoted(name);
     if (!section.empty()) what += " in " + std::string(section);
-    what += "; did you mean " + quoted(nearest_name(name, names)) + '?';
+    // What is no misspelling at all, but stands in the wrong place.
+    if (const std::string there = sections_with_key(name); !there.empty()) {
+        what += "; " + quoted(name) + " belongs below " + there;
+    } else {
+        what += "; " + advice_about_name(name, names);
+    }
     in.found.add(where, what);
 }
 

@@ -95,7 +95,7 @@ struct config_key {
     void (*read)(const setting& from, Settings& into);
 };
 
-// A finding with the nearest of `names`.
+// A finding with the one of `names` that was meant, or the section that the key belongs to.
 void unknown_name(const place& where,
                   std::string_view kind,
                   std::string_view name,

@@ -4,10 +4,8 @@
 #include "smtpclient/mailbox.h"
 #include "smtpclient/printable.h"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -102,36 +100,6 @@ std::string format_duration(milliseconds duration) {
         }
     }
     return "0s";
-}
-
-std::string_view nearest_name(std::string_view written, std::span<const std::string_view> names) {
-    constexpr std::size_t longest = 100;  // of any name; more of a hostile word is not looked at
-    written = written.substr(0, longest);
-    std::string_view best = names.front();
-    std::size_t best_distance = 2 * longest;
-    for (const std::string_view name : names) {
-        // Levenshtein's distance with exchanged neighbours ("tiemout") counted once.
-        std::vector<std::size_t> before_last(name.size() + 1);
-        std::vector<std::size_t> last(name.size() + 1);
-        std::iota(last.begin(), last.end(), std::size_t{0});
-        for (std::size_t i = 1; i <= written.size(); ++i) {
-            std::vector<std::size_t> row(name.size() + 1, i);
-            for (std::size_t j = 1; j <= name.size(); ++j) {
-                const std::size_t change = written[i - 1] == name[j - 1] ? 0 : 1;
-                row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + change});
-                if (i > 1 && j > 1 && written[i - 1] == name[j - 2] &&
-                    written[i - 2] == name[j - 1]) {
-                    row[j] = std::min(row[j], before_last[j - 2] + 1);
-                }
-            }
-            before_last = std::exchange(last, std::move(row));
-        }
-        if (last.back() < best_distance) {
-            best_distance = last.back();
-            best = name;
-        }
-    }
-    return best;
 }
 
 std::string quoted(std::string_view untrusted) {

@@ -18,10 +18,6 @@ namespace callforward::milter {
 [[nodiscard]] std::optional<milliseconds> parse_duration(std::string_view text);
 [[nodiscard]] std::string format_duration(milliseconds duration);
 
-// The name with the smallest edit distance to what was written; names must not be empty.
-[[nodiscard]] std::string_view nearest_name(std::string_view written,
-                                            std::span<const std::string_view> names);
-
 // "..." with the word made printable and short.
 [[nodiscard]] std::string quoted(std::string_view untrusted);
 

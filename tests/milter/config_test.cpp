@@ -37,57 +37,70 @@ TEST_CASE("errors name file, line and column, and the nearest name") {
         std::string error;
     };
     const std::string at = "callforward.toml:";
-    for (const row& r : {
-             row{"[policy]\n\ntiemout = \"5s\"",
-                 at + "3:1: unknown key \"tiemout\" in [policy]; did you mean \"timeout\"?"},
-             row{"[polcy]", at + "1:2: unknown section \"polcy\"; did you mean \"policy\"?"},
-             row{"port = 25", at + "1:1: unknown section \"port\"; did you mean \"log\"?"},
-             row{"[domain.\"a.example\"]\n  prot = 26",
-                 at +
-                     "2:3: unknown key \"prot\" in [domain.\"a.example\"]; did you mean \"port\"?"},
-             row{"[limits]\npendin = 5",
-                 at + "2:1: unknown key \"pendin\" in [limits]; did you mean \"pending\"?"},
-             row{"[[classify]]\nas = \"policy\"\ncod = 550",
-                 at + "3:1: unknown key \"cod\" in [[classify]]; did you mean \"code\"?"},
-             row{"[policy]\nport = \"25\"",
-                 at + "2:8: \"port\" in [policy] must be an integer, not a string"},
-             row{"[policy]\nport = 0",
-                 at + "2:8: \"port\" in [policy] must be from 1 to 65535, not 0"},
-             row{"[policy]\nmode = \"enfroce\"",
-                 at + "2:8: \"mode\" in [policy] can not be \"enfroce\"; did you mean \"enforce\"? "
-                      "(enforce, monitor, off)"},
-             row{"[policy]\ntimeout = 5",
-                 at + "2:11: \"timeout\" in [policy] needs a unit: write \"5s\" for seconds, with "
-                      "quotes (units are ms, s, m, h, d)"},
-             row{"[policy]\ntimeout = \"5\"",
-                 at + "2:11: \"timeout\" in [policy] must be one number with a unit (ms, s, m, h, "
-                      "d), as in \"8s\", not \"5\""},
-             row{"policy = 3", at + "1:10: [policy] must be a table, not an integer"},
-             row{"[scope]\ndomains = \"example.com\"",
-                 at + "2:11: \"domains\" in [scope] must be an array of strings, not a string"},
-             row{"[scope]\ndomains = [\"a.example\",\n  \"b c\"]",
-                 at + "3:3: \"domains\" in [scope] has a bad entry: \"b c\" is none of "
-                      "\"example.com\", \".example.com\", \"!example.com\", \"*\""},
-             row{"[domain.example.com]\nport = 26",
-                 at + "1:17: a domain needs quotes: [domain.\"example.com\"]"},
-             row{"[domain.\"*\"]",
-                 at + "1:9: [domain.\"*\"]: what holds for all domains stands in [policy]"},
-             row{"[domain.\"A.example\"]\n[domain.\"a.example\"]",
-                 at + "2:9: [domain.\"a.example\"]: there is another table for this domain"},
-             row{"[scope]\n#domains = []\n\n [ scope ]  # mine\ndomains = []",
-                 at + "4:2: the table [ scope ] is already at line 1: put the keys there"},
-             row{"\n[domain.\"a.example\"]\n[scope]\n[domain.'a.example']\nport = 26",
-                 at + "4:1: the table [domain.'a.example'] is already at line 2: put the keys "
-                      "there"},
-             row{"policy.port = 26\n[policy]\nhelo = \"\"",
-                 at + "2:1: the table [policy] is already at line 1: put the keys there"},
-             row{"[policy]\nport = 5\n[scope]\ndomains = [\n]\ndomains = [\n]",
-                 at + "6:11: the key domains is already at line 4: leave one of them"},
-             row{"[policy]\n\"port\" = 5\nport = \"= #\"",
-                 at + "3:8: the key port is already at line 2: leave one of them"},
-             row{"[[classify]]\nas = \"policy\"\n[[classify]]\ncode = 550\ncode = 551",
-                 at + "5:8: the key code is already at line 4: leave one of them"},
-         }) {
+    for (
+        const row& r : {
+            row{"[policy]\n\ntiemout = \"5s\"",
+                at + "3:1: unknown key \"tiemout\" in [policy]; did you mean \"timeout\"?"},
+            row{"[polcy]", at + "1:2: unknown section \"polcy\"; did you mean \"policy\"?"},
+            row{"port = 25", at + "1:1: unknown section \"port\"; \"port\" belongs below [policy]"},
+            row{"mode = \"monitor\"",
+                at + "1:1: unknown section \"mode\"; \"mode\" belongs below [policy]"},
+            row{"[policy]\npending = 5",
+                at +
+                    "2:1: unknown key \"pending\" in [policy]; \"pending\" belongs below [limits]"},
+            row{"[control]\nlisten_at = \"\"",
+                at + "2:1: unknown key \"listen_at\" in [control]; it is one of: socket"},
+            row{"[policy]\non_deferred = \"defer\"",
+                at + "2:15: \"on_deferred\" in [policy] can not be \"defer\"; did you mean "
+                     "\"tempfail\"? (reject, tempfail, accept)"},
+            row{"[policy]\nroute = [\"relay:[10.0.0.5]\"]",
+                at + "2:10: \"route\" in [policy] has a bad next hop: unknown prefix \"relay:\"; "
+                     "there are smtp:, smtps: and lmtp:"},
+            row{"[domain.\"a.example\"]\n  prot = 26",
+                at + "2:3: unknown key \"prot\" in [domain.\"a.example\"]; did you mean \"port\"?"},
+            row{"[limits]\npendin = 5",
+                at + "2:1: unknown key \"pendin\" in [limits]; did you mean \"pending\"?"},
+            row{"[[classify]]\nas = \"policy\"\ncod = 550",
+                at + "3:1: unknown key \"cod\" in [[classify]]; did you mean \"code\"?"},
+            row{"[policy]\nport = \"25\"",
+                at + "2:8: \"port\" in [policy] must be an integer, not a string"},
+            row{"[policy]\nport = 0",
+                at + "2:8: \"port\" in [policy] must be from 1 to 65535, not 0"},
+            row{"[policy]\nmode = \"enfroce\"",
+                at + "2:8: \"mode\" in [policy] can not be \"enfroce\"; did you mean \"enforce\"? "
+                     "(enforce, monitor, off)"},
+            row{"[policy]\ntimeout = 5",
+                at + "2:11: \"timeout\" in [policy] needs a unit: write \"5s\" for seconds, with "
+                     "quotes (units are ms, s, m, h, d)"},
+            row{"[policy]\ntimeout = \"5\"",
+                at + "2:11: \"timeout\" in [policy] must be one number with a unit (ms, s, m, h, "
+                     "d), as in \"8s\", not \"5\""},
+            row{"policy = 3", at + "1:10: [policy] must be a table, not an integer"},
+            row{"[scope]\ndomains = \"example.com\"",
+                at + "2:11: \"domains\" in [scope] must be an array of strings, not a string"},
+            row{"[scope]\ndomains = [\"a.example\",\n  \"b c\"]",
+                at + "3:3: \"domains\" in [scope] has a bad entry: \"b c\" is none of "
+                     "\"example.com\", \".example.com\", \"!example.com\", \"*\""},
+            row{"[domain.example.com]\nport = 26",
+                at + "1:17: a domain needs quotes: [domain.\"example.com\"]"},
+            row{"[domain.\"*\"]",
+                at + "1:9: [domain.\"*\"]: what holds for all domains stands in [policy]"},
+            row{"[domain.\"A.example\"]\n[domain.\"a.example\"]",
+                at + "2:9: [domain.\"a.example\"]: there is another table for this domain"},
+            row{"[scope]\n#domains = []\n\n [ scope ]  # mine\ndomains = []",
+                at + "4:2: the table [ scope ] is already at line 1: put the keys there"},
+            row{"\n[domain.\"a.example\"]\n[scope]\n[domain.'a.example']\nport = 26",
+                at + "4:1: the table [domain.'a.example'] is already at line 2: put the keys "
+                     "there"},
+            row{"policy.port = 26\n[policy]\nhelo = \"\"",
+                at + "2:1: the table [policy] is already at line 1: put the keys there"},
+            row{"[policy]\nport = 5\n[scope]\ndomains = [\n]\ndomains = [\n]",
+                at + "6:11: the key domains is already at line 4: leave one of them"},
+            row{"[policy]\n\"port\" = 5\nport = \"= #\"",
+                at + "3:8: the key port is already at line 2: leave one of them"},
+            row{"[[classify]]\nas = \"policy\"\n[[classify]]\ncode = 550\ncode = 551",
+                at + "5:8: the key code is already at line 4: leave one of them"},
+        }) {
         CAPTURE(r.text);
         CHECK(error_of(r.text) == r.error);
     }
@@ -137,8 +150,8 @@ TEST_CASE("all findings are reported, one a line, in the order of the file") {
     CHECK(error_of("[policy]\nport = 0\n[milter]\nsocket = 5\n[log]\nlevel = \"all\"") ==
           "callforward.toml:2:8: \"port\" in [policy] must be from 1 to 65535, not 0\n"
           "callforward.toml:4:10: \"socket\" in [milter] must be a string, not an integer\n"
-          "callforward.toml:6:9: \"level\" in [log] can not be \"all\"; did you mean \"info\"? "
-          "(error, warning, info, debug)");
+          "callforward.toml:6:9: \"level\" in [log] can not be \"all\"; it is one of: "
+          "error, warning, info, debug");
     std::string many = "[policy]\n";
     for (int i = 0; i < 150; ++i) many += 'x' + std::to_string(i) + " = 1\n";
     CHECK(error_of(many).ends_with("\nand 50 more"));

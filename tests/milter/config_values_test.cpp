@@ -1,5 +1,7 @@
 #include "milter/config_values.h"
 
+#include "milter/config_names.h"
+
 #include <doctest/doctest.h>
 
 #include <array>
@@ -66,25 +68,51 @@ TEST_CASE("a duration is shown as operators write it, and parses to itself") {
     CHECK(format_duration(parse_duration("1d").value()) == "24h");
 }
 
-TEST_CASE(
-    "the nearest name is the one with the fewest changes, neighbours exchanged counted once") {
-    constexpr std::array<std::string_view, 5> names{"timeout", "tls", "tls_min", "port", "mode"};
+TEST_CASE("a name is suggested where little differs, neighbours exchanged counted once") {
+    constexpr std::array<std::string_view, 6> names{
+        "timeout", "tls", "tls_min", "port", "mode", "connections"};
+    constexpr std::array<std::string_view, 3> actions{"reject", "tempfail", "accept"};
+    constexpr std::array<std::string_view, 4> levels{"error", "warning", "info", "debug"};
     struct row {
+        std::span<const std::string_view> names;
         std::string_view written;
-        std::string_view nearest;
+        std::string_view meant;
     };
-    for (const row& r : {row{"tiemout", "timeout"},
-                         row{"time_out", "timeout"},
-                         row{"tsl", "tls"},
-                         row{"tlsmin", "tls_min"},
-                         row{"prt", "port"},
-                         row{"modes", "mode"},
-                         row{"mode", "mode"},
-                         row{"", "tls"}}) {
+    for (const row& r : {row{names, "tiemout", "timeout"},
+                         row{names, "time_out", "timeout"},
+                         row{names, "tsl", "tls"},
+                         row{names, "tlsmin", "tls_min"},
+                         row{names, "prt", "port"},
+                         row{names, "modes", "mode"},
+                         row{names, "mode", "mode"},
+                         row{names, "conn", "connections"},
+                         row{names, "sockt", ""},
+                         row{names, "", ""},
+                         row{names, "t", ""},
+                         row{actions, "defer", "tempfail"},
+                         row{actions, "later", "tempfail"},
+                         row{actions, "pass", "accept"},
+                         row{actions, "ok", "accept"},
+                         row{actions, "deny", "reject"},
+                         row{actions, "rejct", "reject"},
+                         row{actions, "quarantine", ""},
+                         row{levels, "notice", "info"},
+                         row{levels, "warn", "warning"},
+                         row{levels, "all", ""}}) {
         CAPTURE(r.written);
-        CHECK(nearest_name(r.written, names) == r.nearest);
+        CHECK(name_meant(r.written, r.names) == r.meant);
     }
-    CHECK(!nearest_name(std::string(100'000, 'x'), names).empty());
+    CHECK(name_meant(std::string(100'000, 'x'), names).empty());
+    CHECK(advice_about_name("tiemout", names) == "did you mean \"timeout\"?");
+    CHECK(advice_about_name("all", levels) == "it is one of: error, warning, info, debug");
+}
+
+TEST_CASE("a key is known by the sections that have it") {
+    CHECK(sections_with_key("mode") == "[policy]");
+    CHECK(sections_with_key("socket") == "[control] or [milter]");
+    CHECK(sections_with_key("pending") == "[limits]");
+    CHECK(sections_with_key("flip_limit") == "[interlock]");
+    CHECK(sections_with_key("sockt").empty());
 }
 
 TEST_CASE("sockets are written as for libmilter, or inherited by number") {
