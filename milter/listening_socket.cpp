@@ -29,13 +29,34 @@ std::string reason_of(int error) {
     throw std::runtime_error("cannot listen on " + socket + ": " + why);
 }
 
+std::string hint_about_path(int error) {
+    if (error == ENOENT) return "; its folder has to be made first";
+    if (error == EACCES) {
+        return "; the user of this process may make no files in its folder: give it the folder, or "
+               "start as root, with [milter] user for the time after";
+    }
+    if (error == EROFS) {
+        return "; under the systemd unit only the folders of its ReadWritePaths can be written to";
+    }
+    return {};
+}
+
+std::string hint_about_address(int error) {
+    if (error == EADDRINUSE) return "; another process is listening there";
+    if (error == EADDRNOTAVAIL) {
+        return "; this host has no such address: use one of its own, or 127.0.0.1 where the MTA "
+               "is on this host";
+    }
+    if (error == EACCES) return "; ports below 1024 are root's: choose a higher one";
+    return {};
+}
+
 // Binds for a moment, for the sake of the error message.
 void try_path(const std::string& socket, const sockaddr_un& address) {
     const descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
     if (bind(probe.get(), generic, sizeof address) != 0) {
-        const std::string hint = errno == ENOENT ? "; its folder has to be made first" : "";
-        cannot_listen(socket, reason_of(errno) + hint);
+        cannot_listen(socket, reason_of(errno) + hint_about_path(errno));
     }
     unlink(address.sun_path);
 }
@@ -52,7 +73,7 @@ void make_room_for_path(const std::string& socket, const std::string& path) {
     const sockaddr_un address = address_of_path(socket, path);
     struct stat there {};
     if (lstat(path.c_str(), &there) != 0) {
-        if (errno != ENOENT) cannot_listen(socket, reason_of(errno));
+        if (errno != ENOENT) cannot_listen(socket, reason_of(errno) + hint_about_path(errno));
         try_path(socket, address);
         return;
     }
@@ -65,6 +86,12 @@ void make_room_for_path(const std::string& socket, const std::string& path) {
     const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
     if (connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN) {
         cannot_listen(socket, "another process is listening there; stop it first");
+    }
+    if (errno == EACCES) {
+        cannot_listen(socket,
+                      reason_of(errno) +
+                          "; the socket there is another user's: remove it, if "
+                          "nobody listens there any more");
     }
     if (errno != ECONNREFUSED) cannot_listen(socket, reason_of(errno));
     if (unlink(path.c_str()) != 0) {
@@ -98,8 +125,7 @@ void make_room_for_address(const std::string& socket, int family, const std::str
     const int yes = 1;
     setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(probe.get(), list->ai_addr, list->ai_addrlen) != 0) {
-        const std::string hint = errno == EADDRINUSE ? "; another process is listening there" : "";
-        cannot_listen(socket, reason_of(errno) + hint);
+        cannot_listen(socket, reason_of(errno) + hint_about_address(errno));
     }
 }
 

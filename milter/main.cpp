@@ -113,9 +113,9 @@ void bound_thread_stacks() {
     std::abort();
 }
 
-// Whom to become; nothing when [milter] user is "", or we are not root.
+// Whom to become; nothing when [milter] user is "".
 std::optional<account> account_named(const std::string& user) {
-    if (user.empty() || geteuid() != 0) return std::nullopt;
+    if (user.empty()) return std::nullopt;
     const passwd* const entry = getpwnam(user.c_str());  // start-up: one thread
     if (entry == nullptr) throw config_error("[milter] user: there is no user \"" + user + '"');
     return account{user, entry->pw_uid, entry->pw_gid};
@@ -282,7 +282,7 @@ int serve(const arguments& a) {
     log::open(now->log);
     say_where_none(from);
 
-    const auto whom = account_named(now->milter.user);
+    const auto whom = geteuid() == 0 ? account_named(now->milter.user) : std::nullopt;
     std::unique_ptr<engine> asking;
     std::unique_ptr<recipient_check> check;
     door entrance(
@@ -341,7 +341,10 @@ int run(int argc, char** argv) {
     }
     a.file_was_named = file->count() > 0;
     if (!a.check_only) return serve(a);
-    std::cout << to_toml(file_of(a).load());
+    const settings checked = file_of(a).load();
+    static_cast<void>(account_named(checked.milter.user));
+    static_cast<void>(group_named(checked.milter.socket_group));
+    std::cout << to_toml(checked);
     return EX_OK;
 }
 

@@ -85,6 +85,13 @@ class Configuration(unittest.TestCase):
         os.makedirs(self.box.path("folder.toml"), exist_ok=True)
         self.assertEqual(check(self.box.path("folder.toml")).returncode, 78)
 
+    def test_check_knows_users_and_groups_as_the_start_does(self):
+        for key in ("user", "socket_group"):
+            with self.subTest(key):
+                done = check(self.box.write("name.toml", f'[milter]\n{key} = "no-such-name"\n'))
+                self.assertEqual((done.returncode, done.stdout), (78, ""))
+                self.assertIn(f'[milter] {key}: there is no', done.stderr)
+
     def test_a_missing_list_file_is_an_error(self):
         done = check(self.box.write("list.toml",
                                     f'[scope]\ndomains = ["@{self.box.path("no-list")}"]\n'))

@@ -100,7 +100,8 @@ TEST_CASE("a port in use, and an address that is not here, are told with their r
     const auto taken = listen_on("127.0.0.1:0");
     const std::string port = std::to_string(callforward::testing::local_port(taken));
     CHECK(mentions(objection("inet:" + port + "@127.0.0.1"), "already in use"));
-    CHECK(mentions(objection("inet:" + port + "@192.0.2.1"), "Cannot assign requested address"));
+    CHECK(mentions(objection("inet:" + port + "@192.0.2.1"),
+                   "Cannot assign requested address; this host has no such address"));
     CHECK(mentions(objection("inet:" + port + "@no.such.host.invalid"), "cannot listen on inet:"));
     CHECK(objection("inet:0@127.0.0.1").empty());
     CHECK(objection("inet6:0@::1").empty());
