@@ -140,6 +140,14 @@ std::optional<heartbeat> beat_while_alive(const engine& e) {
         [] { sd_notify(0, "WATCHDOG=1"); });
 }
 
+void warn_about_no_memory(const settings& s) {
+    if (s.cache.capacity != 0 || s.cache.undeliverable_capacity != 0) return;
+    log::say(
+        log_level::warning,
+        "nothing is remembered, on disk either: capacity and undeliverable_capacity in [cache] "
+        "are 0");
+}
+
 void warn_about_unused_socket(const settings& s) {
     if (s.milter.socket.starts_with("fd:") || sd_listen_fds(0) <= 0) return;
     log::say(log_level::warning,
@@ -192,6 +200,7 @@ std::optional<std::string> reload(settings_file& from,
         check.use(fresh);
         entrance.ask_for(words_wanted(*fresh));
         warn_about_fixed(at_start, *fresh);
+        warn_about_no_memory(*fresh);
         run.reloaded(from.path_read(), fresh);
         log::say(log_level::info, "configuration reloaded", {{"file", from.path_read()}});
         say_where_none(from);
@@ -307,6 +316,7 @@ int serve(const arguments& a) {
     act_on_signals(
         {[&] { again(); }, [&] { stop(entrance, *asking, desk, check->longest_wait()); }});
     warn_about_unused_socket(*now);
+    warn_about_no_memory(*now);
     log::say(log_level::info, "ready", {{"socket", now->milter.socket}, {"version", version}});
     sd_notify(0, "READY=1");
     const auto beating = beat_while_alive(*asking);

@@ -144,6 +144,16 @@ class Configuration(unittest.TestCase):
                 daemon.stop()
                 self.assertEqual(any("stopped" in line for line in daemon.lines()), target == "auto")
 
+    def test_a_cache_without_room_is_warned_of(self):
+        daemon = Daemon(self.box, "no-room", start=False)
+        daemon.configure("")
+        for option, is_warned in (("cache.capacity=1", False), ("cache.capacity=0", True)):
+            before = len(daemon.lines())
+            daemon.start("--set", "cache.undeliverable_capacity=0", "--set", option)
+            daemon.stop()
+            self.assertEqual(any("nothing is remembered" in line for line in daemon.lines(before)),
+                             is_warned, option)
+
     def test_json_lines_have_time_and_level(self):
         daemon = Daemon(self.box, "json", start=False)
         daemon.configure("", head=HEAD.replace('"logfmt"', '"json"'))
