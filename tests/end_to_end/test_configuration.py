@@ -4,6 +4,7 @@ import ctypes
 import datetime
 import json
 import os
+import signal
 import subprocess
 import tomllib
 import unittest
@@ -143,6 +144,36 @@ class Configuration(unittest.TestCase):
                 wait_until(lambda: os.path.exists(daemon.control), "the control socket")
                 daemon.stop()
                 self.assertEqual(any("stopped" in line for line in daemon.lines()), target == "auto")
+
+    def test_a_default_file_that_goes_is_missed_and_one_that_never_was_is_not(self):
+        folder, log = self.box.path("etc"), self.box.path("default.log")
+        os.makedirs(folder)
+        settings = {"milter.socket": f"unix:{self.box.path('default.sock')}",
+                    "control.socket": self.box.path("default.control"),
+                    "cache.store": "memory", "log.target": "stderr"}
+        options = [o for key, value in settings.items() for o in ("--set", f'{key}="{value}"')]
+        script = ('set -e; mount -t tmpfs none /etc; mkdir /etc/callforward; '
+                  'mount --bind "$1" /etc/callforward; shift; exec "$@"')
+        with open(log, "wb") as to:
+            daemon = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", folder, program(),
+                                       *options], stderr=to)
+
+        def said(text, times=1):
+            with open(log, encoding="utf-8") as file:
+                return file.read().count(text) >= times
+        try:
+            wait_until(lambda: said(" ready "), "ready")
+            self.assertTrue(said("no configuration file; the built-in defaults are in force"))
+            path = self.box.write("etc/callforward.toml", "")
+            daemon.send_signal(signal.SIGHUP)
+            wait_until(lambda: said("configuration reloaded"), "a reload")
+            os.remove(path)
+            daemon.send_signal(signal.SIGHUP)
+            wait_until(lambda: said("reload failed"), "a reload that fails")
+            self.assertTrue(said("it was there when it was last read"))
+        finally:
+            daemon.terminate()
+            self.assertEqual(daemon.wait(30), 0)
 
     def test_a_cache_without_room_is_warned_of(self):
         daemon = Daemon(self.box, "no-room", start=False)
