@@ -91,7 +91,8 @@ bool carrier::has_room_for(const errand& e, std::size_t window, double refusals)
 
 std::size_t carrier::soon(std::size_t window) const {
     const bool learns = offered_.pipelining && reused_ && !over_ && !retiring_ && answered_ < 2;
-    if (!learns || in_flight_.size() >= window) return 0;
+    const bool waits = !in_flight_.empty() && clock::now() - head_since_ >= patience_for_reset;
+    if (!learns || waits || in_flight_.size() >= window) return 0;
     return std::min(window - in_flight_.size(), left());
 }
 

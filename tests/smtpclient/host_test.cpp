@@ -320,6 +320,20 @@ TEST_CASE("one slow recipient does not hold up the others of its session") {
     }
 }
 
+TEST_CASE("one slow recipient at a host that is new does not hold up the next one") {
+    crowd all(generous());
+    const loop_server server(all.loop, [](auto& s, const std::string& c) {
+        if (is_for(c, "known0")) s.work = 5min;
+        return pipelining(s, c);
+    });
+    const auto& slow = all.ask(server.hop(), "known0");
+    const auto& next = all.ask(server.hop(), "known1");
+    CHECK(all.run_until([&] { return next.told.has_value(); }, 20s));
+    CHECK(next.is_right());
+    CHECK_FALSE(slow.told);
+    CHECK(server.sessions().size() == 2);
+}
+
 TEST_CASE("a slow recipient does not make the next one go unnoticed") {
     crowd all(generous());
     const loop_server server(all.loop, [](auto& s, const std::string& c) {
