@@ -18,7 +18,10 @@ namespace {
 using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto patience_for_reset = 250ms;
+constexpr auto patience_for_reset = 250ms;  // of who waits for the next turn
+// Of who waits for the verdict: what decides is known, and can be asked for in another session.
+constexpr auto least_wait_for_reset = 1s;
+constexpr auto most_wait_for_reset = 2s;
 constexpr auto far_away = std::chrono::hours(24);
 
 bool wants_less(const reply& r) {
@@ -59,7 +62,7 @@ carrier::carrier(std::unique_ptr<connection> c,
       limits_(limits),
       habits_(std::move(habits)),
       owner_(std::move(owner)),
-      reused_(limits.reuses_sessions()),
+      reused_(limits.reuses_sessions() && habits_->takes_reset(clock::now())),
       head_since_(clock::now()),
       idle_since_(head_since_) {}
 
@@ -105,7 +108,9 @@ bool carrier::is_all_but_idle() const {
 steady_time carrier::next_reply_by() const {
     if (said_quit_) return goodbye_by_;
     if (in_flight_.empty()) return clock::now() + far_away;
-    const bool goodbye = in_flight_.front().dialogue->says_goodbye();
+    const auto& head = *in_flight_.front().dialogue;
+    if (head.is_resetting()) return std::min(reset_by_, head_since_ + reply_timeout_);
+    const bool goodbye = head.says_goodbye();
     return head_since_ + (goodbye ? std::min<clock::duration>(patience_for_goodbye, reply_timeout_)
                                   : clock::duration(reply_timeout_));
 }
@@ -226,6 +231,11 @@ void carrier::on_reply(const reply& r) {
     }
     tell_reply(f.whose->asked, r);
     step next = f.dialogue->on_reply(r);
+    if (f.dialogue->is_resetting()) {
+        const auto now = clock::now();
+        reset_by_ = now + std::clamp<clock::duration>(
+                              2 * (now - f.sent), least_wait_for_reset, most_wait_for_reset);
+    }
     if (auto* const more = std::get_if<send>(&next)) {
         head_since_ = clock::now();
         // Without pipelining, in a session in step, the verdict does not wait for the reply to
@@ -239,6 +249,7 @@ void carrier::on_reply(const reply& r) {
     if (done == nullptr) return;
     const bool last = in_flight_.size() == 1;
     const bool out_of_step = done->finding.reason == reason::protocol_error && !done->reply;
+    if (out_of_step && f.resets) habits_->note_reset(false, clock::now());
     if (out_of_step || (last && connection_->has_unread())) {
         end(out_of_step ? io_failure{reason::protocol_error, done->detail} : unsolicited_reply());
         return;
@@ -270,7 +281,8 @@ void carrier::land(const conclusion& c) {
 
 // Nothing was unread when it was sent, and its replies fit.
 void carrier::note_step(const flight& f, const conclusion& c) {
-    if (!f.resets || !c.reply || c.stage < stage::rcpt) return;
+    if (!f.resets || !c.reply || c.hang_up || c.stage < stage::rcpt) return;
+    habits_->note_reset(true, clock::now());
     // RCPT was refused, and RSET was not: no reply is in another's place.
     if (c.stage == stage::rcpt && c.reply->status_class() >= 4) in_step_ = true;
     if (accepted_ && f.ahead == 0) habits_->note_step(true);

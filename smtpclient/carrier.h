@@ -145,6 +145,7 @@ private:
     std::size_t refused_ = 0;
     steady_time head_since_;  // since when the first in flight is the one whose turn it is
     steady_time idle_since_;
+    steady_time reset_by_;
     steady_time goodbye_by_;
 };
 

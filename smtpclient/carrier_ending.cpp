@@ -88,6 +88,9 @@ void carrier::end(const io_failure& why) {
     over_ = true;
     connection_->close();
     if (!in_flight_.empty() && why.reason == reason::protocol_error) habits_->note_step(false);
+    if (!in_flight_.empty() && in_flight_.front().dialogue->is_resetting()) {
+        habits_->note_reset(false, clock::now());
+    }
     const bool alone = in_flight_.size() == 1;
     if (!alone && !in_flight_.empty() && observer_.broke) observer_.broke(in_flight_.size());
     std::vector<std::shared_ptr<errand>> unanswered;

@@ -644,6 +644,31 @@ TEST_CASE("RSET refused costs nobody a verdict") {
     }
 }
 
+TEST_CASE("RSET that is never answered is waited for twice, and costs nobody a verdict") {
+    for (const auto& [name, manners] : both_manners) {
+        for (const what then : {what::go_on, what::close}) {
+            CAPTURE(name);
+            crowd all(kept_sessions());
+            const loop_server server(all.loop, [&, how = manners](auto& s, const std::string& c) {
+                if (c != "RSET") return how(s, c);
+                s.then = then;
+                return std::string();
+            });
+            for (std::size_t i = 0; i < 6; ++i) {
+                const auto& one = all.ask(server.hop(), mixed(i));
+                all.run();
+                CHECK(one.is_right());
+                if (then == what::go_on) CHECK(one.after < 10s);  // and not for the reply timeout
+            }
+            // Two of them had to be asked again.
+            CHECK(server.sessions().size() == 8);
+            std::size_t resets = 0;
+            for (const auto& s : server.sessions()) resets += s->count("RSET");
+            CHECK(resets == 2);
+        }
+    }
+}
+
 TEST_CASE("a recipient at which the next hop always hangs up hurts itself alone") {
     for (const auto& [name, manners] : both_manners) {
         for (const bool loses_replies : {false, true}) {  // answers that were not sent yet

@@ -36,3 +36,17 @@ TEST_CASE("the codes that are remembered are bounded") {
     CHECK(habits.stands_by({550, {"5.7.3 no"}}));
     CHECK_FALSE(habits.stands_by({550, {"5.7.40 no"}}));
 }
+
+TEST_CASE("RSET that fails twice in a row is not said for a while") {
+    using namespace std::chrono_literals;
+    const std::chrono::steady_clock::time_point start;
+    reply_habits habits;
+    for (const bool well : {false, true, false, true}) habits.note_reset(well, start);
+    CHECK(habits.takes_reset(start));
+    habits.note_reset(false, start);
+    CHECK(habits.takes_reset(start));
+    habits.note_reset(false, start);
+    CHECK_FALSE(habits.takes_reset(start));
+    CHECK_FALSE(habits.takes_reset(start + 9min));
+    CHECK(habits.takes_reset(start + 10min));
+}
