@@ -31,6 +31,7 @@ struct inquiry {
     std::shared_ptr<const smtpclient::verdict> away;  // why the source is stale, where it is known
     const policy* by = nullptr;
     bool is_mailbox = false;                // asked.recipient is who the RCPT is about
+    bool is_bare = false;                   // else: a local part alone, the MTA's own user
     bool has_sender = false;                // sender is who the client says it is
     bool sent_away = false;                 // the client has named too many unknown recipients
     bool suspended = false;                 // its domain is in the interlock

@@ -58,6 +58,16 @@ mailbox nobody_at_domain_of(std::string_view untrusted) {
     return mailbox::parse("\"\"" + std::string(untrusted.substr(at))).value_or(mailbox{});
 }
 
+// Whose domain the MTA has not said, such as <Postmaster> (RFC 5321 section 4.1.1.3): a user of its
+// own, on the lists by the local part. Nothing for what has a domain, or is no local part.
+std::optional<mailbox> user_of_mta(std::string_view untrusted) {
+    if (untrusted.starts_with('<') && untrusted.ends_with('>')) {
+        untrusted = untrusted.substr(1, untrusted.size() - 2);
+    }
+    if (untrusted.find('@') != std::string_view::npos) return std::nullopt;
+    return mailbox::parse(std::string(untrusted) + "@[127.0.0.1]");
+}
+
 }  // namespace
 
 std::string forbidden_socket(const verdict& v, const smtpclient::destination& to) {
@@ -168,7 +178,9 @@ void recipient_check::name_parties(const settings& s, const envelope& e, inquiry
         i.asked.recipient.append_address(i.rcpt);
     } else {
         i.rcpt = named;
-        i.asked.recipient = nobody_at_domain_of(named);
+        const auto user = user_of_mta(named);
+        i.is_bare = user.has_value();
+        i.asked.recipient = user ? *user : nobody_at_domain_of(named);
     }
 }
 
@@ -198,6 +210,8 @@ bool recipient_check::is_to_be_asked(const snapshot& now, const envelope& e, inq
         i.skip(reason::off, "mode = \"off\"");
     } else if (i.is_mailbox) {
         return find_route(e, i) && !send_away(s, e, i);
+    } else if (i.is_bare) {
+        i.skip(reason::local, "it has no domain: a user of the MTA's own");
     } else if (!send_away(s, e, i)) {
         i.conclude(verdict_class::undeliverable,
                    reason::bad_address,

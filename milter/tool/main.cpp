@@ -72,6 +72,11 @@ int usage(const std::string& message) {
 
 int run_query(query_arguments& arguments) {
     auto& options = arguments.options;
+    if (tool::is_local_part(options.rcptto)) {
+        return usage("--rcptto: " + smtpclient::printable_utf8(options.rcptto, 100) +
+                     " has no domain, so it is a user of whichever MTA is told it, and no other "
+                     "can be asked; say USER@DOMAIN");
+    }
     const smtpclient::tls_word_names called{
         "--tls", "--tls-match", "--tls-fingerprint", "--tls-ca-file"};
     const std::string wrong = smtpclient::read_tls(arguments.tls, called, options.tls);

@@ -186,6 +186,8 @@ class Query(unittest.TestCase):
                           ("query", "--rcptto", KNOWN, "--timeout", "soon"),
                           ("query", "--rcptto", KNOWN, "--tls", "maybe"),
                           ("query", "--rcptto", KNOWN, "--lmtp"),
+                          ("query", "--rcptto", "postmaster"),
+                          ("query", "--rcptto", "<Postmaster>", "--host", "127.0.3.1"),
                           ("query", "--rcptto", KNOWN, "--tls", "fingerprint"),
                           ("query", "--rcptto", KNOWN, "--tls-match", "hostnam"),
                           ("query", "--rcptto", KNOWN, "--tls-fingerprint", "ab"),

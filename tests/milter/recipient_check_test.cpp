@@ -201,6 +201,27 @@ mode = "off"
     CHECK(checked("")(bad("<>")).starts_with("reject 553 5.1.3 "));
 }
 
+TEST_CASE("a local part alone is the MTA's own user, and not refused") {
+    const played_next_hop host(rules);
+    const std::string configuration = "[policy]\nroute = \"" + host.route() + "\"\n";
+    checked check(configuration);
+    checked nobody_is_exempt("[scope]\nexempt_recipients = []\n" + configuration);
+    envelope e;  // of an MTA without the macros of the recipient
+    e.client_address = "192.0.2.77";
+    for (const char* const bare : {"<postmaster>", "<Postmaster>", "<abuse>", "<root>"}) {
+        CAPTURE(bare);
+        e.rcpt = bare;
+        CHECK(check(e) == "accept");
+        CHECK(nobody_is_exempt(e) == "accept");
+    }
+    for (const char* const none : {"<>", "<a b>", "<@>", "<@a.test:postmaster>"}) {
+        CAPTURE(none);
+        e.rcpt = none;
+        CHECK(check(e).starts_with("reject 553 5.1.3 "));
+    }
+    CHECK(host.events().empty());
+}
+
 TEST_CASE("monitor asks and accepts whatever the answer is") {
     const played_next_hop host(rules);
     checked check("[policy]\nmode = \"monitor\"\n[domain.\"b.test\"]\nmode = \"enforce\"\n");
