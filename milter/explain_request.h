@@ -2,9 +2,11 @@
 #pragma once
 
 #include "milter/envelope.h"
+#include "milter/story.h"
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace callforward::milter {
 
@@ -18,5 +20,13 @@ struct explain_request {  // untrusted
 
 // Nothing, and what to do, when it cannot be asked.
 [[nodiscard]] std::optional<envelope> envelope_of(const explain_request& r, std::string& problem);
+
+// The route of a decision, as its log line has it, in the words of an MTA; nothing for what those
+// have no words for, and for several hops.
+[[nodiscard]] std::optional<std::string> mta_route_of(std::string_view route,
+                                                      std::string_view domain);
+// Where the MTA's word decides and nobody has given it: it was assumed, or is that of an earlier
+// decision, whose id is given.
+void tell_whence_route(const explain_request& r, const std::string& decision_id, story& told);
 
 }  // namespace callforward::milter

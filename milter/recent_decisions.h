@@ -28,6 +28,7 @@ public:
         length_ = static_cast<std::uint16_t>(text.copy(bytes_.data(), Size));
     }
     [[nodiscard]] std::string_view view() const { return {bytes_.data(), length_}; }
+    [[nodiscard]] bool is_full() const { return length_ == Size; }  // there may have been more
 
 private:
     std::array<char, Size> bytes_{};

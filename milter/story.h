@@ -24,9 +24,10 @@ struct story {
     std::string client;
     std::string scope_rule;  // the entry that decided, and where it stands; "": scope was not asked
     policy by;
-    std::string route;      // the destination; "": none was sought
-    std::string told;       // what the MTA said of it
-    bool is_asked = false;  // a call-forward was made, or would have been
+    std::string route;              // the destination; "": none was sought
+    bool route_is_assumed = false;  // nobody has told the MTA's
+    std::string route_from;         // the id of the decision that the MTA's is known from
+    bool is_asked = false;          // a call-forward was made, or would have been
     bool dry = false;
     std::string dialogue;                                // transcript.h
     std::vector<verdicts::known> known_before;           // in memory

@@ -1,4 +1,5 @@
 // The control socket's requests about decisions: those that were made, and why one would be.
+#include "dns/domain.h"
 #include "milter/control/control_api.h"
 #include "milter/control/requests.h"
 #include "milter/control/values.h"
@@ -9,6 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 namespace callforward::milter::control {
 
@@ -43,6 +46,30 @@ json lines_of(const std::string& text) {
     return lines;
 }
 
+struct known_route {
+    std::string mta_route;
+    std::string decision_id;
+};
+
+// Where the MTA delivered the recipient's domain last, if that can be said.
+std::optional<known_route> last_route_to(const std::string& rcpt, const recent_decisions& recent) {
+    const auto recipient = smtpclient::mailbox::parse(rcpt);
+    if (!recipient || !recipient->domain()) return std::nullopt;
+    const auto all = recent.latest(recent_decisions::others_kept + recent_decisions::accepted_kept);
+    for (const auto& d : all) {
+        const std::string_view route = d.route.view();
+        const std::string_view to = d.rcpt.view();
+        const auto at = to.rfind('@');
+        if (route.empty() || at == std::string_view::npos) continue;
+        if (dns::domain::parse(to.substr(at + 1)) != recipient->domain()) continue;
+        if (d.route.is_full()) return std::nullopt;
+        auto said = mta_route_of(route, recipient->domain_part());
+        if (!said) return std::nullopt;
+        return known_route{std::move(*said), "cf-" + make_trace_id(d.id)};
+    }
+    return std::nullopt;
+}
+
 }  // namespace
 
 http_response control_api::decisions(const http_request& r) {
@@ -75,9 +102,15 @@ http_response control_api::explain(const http_request& r) {
     const auto wanted = read_explanation_wanted(r.body, problem);
     if (!wanted) return wrong(bad_request, problem);
     if (!wanted->id.empty()) return explain_id(wanted->id);
-    const auto e = envelope_of(wanted->about, problem);
+    explain_request about = wanted->about;
+    std::optional<known_route> last;
+    if (about.mta_route.empty()) last = last_route_to(about.rcpt, watched_.asking.seen().recent);
+    if (last) about.mta_route = last->mta_route;
+    const auto e = envelope_of(about, problem);
     if (!e) return wrong(bad_request, problem);
-    return good(to_json(checking_.explain(*e, wanted->about.dry, longest_story)));
+    story told = checking_.explain(*e, about.dry, longest_story);
+    tell_whence_route(about, last ? last->decision_id : "", told);
+    return good(to_json(told));
 }
 
 http_response control_api::explain_id(const std::string& id) {

@@ -213,6 +213,8 @@ json to_json(const story& s) {
     j["scope"] = or_null(s.scope_rule);
     j["policy"] = policy_of(s);
     j["route"] = or_null(s.route);
+    j["route_assumed"] = s.route_is_assumed;
+    j["route_from"] = or_null(s.route_from);
     j["asked"] = s.is_asked;
     j["dry"] = s.dry;
     j["dialogue"] = json::array();

@@ -85,7 +85,8 @@ void commands::add_explain(CLI::App& app) {
     command
         ->add_option("--mta-route",
                      explain_.asked.mta_route,
-                     "Where the MTA would deliver; smtp and the recipient's domain if not given")
+                     "Where the MTA would deliver; where it last delivered the domain, or smtp and "
+                     "the domain, if not given")
         ->type_name("MAILER:HOST");
     command->add_flag("--dry", explain_.asked.dry, "Look up only, connect to nobody");
     command->add_option("--id", explain_.id, "A decision that was made, by its id in log or reply")

@@ -4,6 +4,7 @@
 #include "milter/control/values.h"
 #include "milter/engine.h"
 #include "milter/log.h"
+#include "milter/recent_decisions.h"
 #include "milter/recipient_check.h"
 #include "milter/tool/terminal.h"
 
@@ -88,6 +89,21 @@ std::string policy_text(const json& policy) {
     return lines;
 }
 
+std::string route_text(const json& story) {
+    const std::string route = text_at(story, "route");
+    if (route.empty()) return {};
+    std::string text = route == "mx" ? "the MX of its domain" : route;
+    const std::string from = text_at(story, "route_from");
+    if (story.value("route_assumed", false)) {
+        text +=
+            " (assumed: where the MTA delivers is not known here; say --mta-route, as in "
+            "smtp:[192.0.2.25]:25, the route= of the log line)";
+    } else if (!from.empty()) {
+        text += " (where the MTA delivered its domain last: " + from + ')';
+    }
+    return row("route", text);
+}
+
 std::string dialogue_text(const json& lines, bool colours) {
     std::string text;
     for (const json& line : lines) {
@@ -159,7 +175,9 @@ json without_daemon(const daemon_options& o, const explain_options& e) {
         milter::engine asking(*s, 1);
         milter::recipient_check check(asking, s);
         constexpr std::chrono::seconds at_most{70};
-        return milter::control::to_json(check.explain(*asked, e.asked.dry, at_most));
+        milter::story told = check.explain(*asked, e.asked.dry, at_most);
+        milter::tell_whence_route(e.asked, {}, told);
+        return milter::control::to_json(told);
     } catch (const milter::config_error& error) {
         throw tool_error(EX_CONFIG, error.what());
     }
@@ -187,8 +205,7 @@ std::string story_text(const json& story, bool colours) {
     const std::string rule = text_at(story, "scope");
     text += row("scope", rule.empty() ? "not looked at" : rule);
     text += policy_text(story.at("policy"));
-    const std::string route = text_at(story, "route");
-    if (!route.empty()) text += row("route", route == "mx" ? "the MX of its domain" : route);
+    text += route_text(story);
     if (story.value("asked", false)) {
         text += row("dialogue", "");
         text += dialogue_text(story.at("dialogue"), colours);
@@ -236,6 +253,13 @@ std::string decision_text(const json& found, bool colours) {
 int run_explain(const daemon_options& o, const explain_options& e) {
     if (e.id.empty() == e.asked.rcpt.empty()) {
         throw tool_error(EX_USAGE, "explain: say a recipient, or --id ID");
+    }
+    const std::string& rcpt = e.asked.rcpt;
+    if (rcpt.find('@') == std::string::npos && milter::parse_trace_id(rcpt)) {
+        const std::string hint = rcpt + " looks like the id of a decision: say --id " + rcpt;
+        // Without its prefix it may be a user called so.
+        if (rcpt.starts_with("cf-")) throw tool_error(EX_USAGE, "explain: " + hint);
+        std::cerr << "callforward: " << hint << ", if it is one\n";
     }
     json found;
     try {

@@ -202,6 +202,27 @@ class Explaining(ControlFixture):
         story = self.json("explain", "nobody@one.test", "--mta-route", route, "--dry")
         self.assertIsNone(story["decision"])
 
+    def test_the_route_is_that_of_the_domains_last_recipient_or_said_to_be_assumed(self):
+        reply = self.ask("nobody@one.test")
+        story = self.json("explain", "known@one.test")
+        self.assertEqual((story["route"], story["route_assumed"], story["route_from"]),
+                         (f"[{self.hop.address}]:{self.hop.port}", False, reply.trace_id))
+        self.assertEqual(story["decision"]["action"], "accept")
+        self.assertIn(f"delivered its domain last: {reply.trace_id})",
+                      self.tool("explain", "known@one.test").stdout)
+        story = self.json("explain", "known@never.test", "--dry")
+        self.assertEqual((story["route"], story["route_assumed"], story["route_from"]),
+                         ("mx", True, None))
+        self.assertIn("assumed", self.tool("explain", "known@never.test", "--dry").stdout)
+
+    def test_what_is_no_recipient_is_told_as_such(self):
+        story = self.json("explain", "a b@one.test")
+        self.assertEqual(story["verdict"]["reason"], "bad_address")
+        self.assertTrue(story["decision"]["reply"].startswith("553 5.1.3"), story)
+        self.assertIn("--id", self.tool("explain", "zzzzzzz").stderr)
+        self.assertIn("--id", self.tool("explain", "cf-aaaaaaa", code=64).stderr)
+        self.tool("explain", "a@one.test", "--from", "foo", code=64)
+
     def test_without_a_daemon_the_configuration_file_is_explained(self):
         self.daemon.stop()
         route = f"smtp:[{self.hop.address}]:{self.hop.port}"

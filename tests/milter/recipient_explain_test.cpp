@@ -129,6 +129,24 @@ TEST_CASE("An exemption is told with its rule, and nobody is asked") {
     CHECK(d.hop.events().empty());
 }
 
+TEST_CASE("An impossible address is told as its RCPT would be answered") {
+    explained d("[scope]\ndomains = [\"!out.test\", \"*\"]\n");
+    std::string problem;
+    const auto told = [&](const std::string& rcpt) {
+        const story s = d.explain(envelope_of({.rcpt = rcpt}, problem).value());
+        return std::string(to_string(s.verdict->finding.reason)) + ' ' +
+               std::to_string(s.would.code) + ' ' + s.would.enhanced;
+    };
+    for (const char* const rcpt :
+         {"a b@one.test", "x(y)@one.test", "u@1.2.3", "a@b@c", "a@", "a b"}) {
+        CAPTURE(rcpt);
+        CHECK(told(rcpt) == "bad_address 553 5.1.3");
+    }
+    CHECK(told("a b@out.test") == "not_in_scope 0 ");
+    CHECK(told("Postmaster") == "exempt 0 ");
+    CHECK(told("zzzzzzz") == "local 0 ");
+}
+
 TEST_CASE("Each key of the policy says where it was written") {
     explained d("[policy]\nreply_text = \"neutral\"\n[domain.\"a.test\"]\nmode = \"monitor\"\n");
     const story s = d.explain("nobody@a.test");
