@@ -57,6 +57,7 @@ private:
     [[nodiscard]] bool is_to_be_asked(const snapshot& now, const envelope& e, inquiry& i);
     static void prepare(const envelope& e, inquiry& i);
     void ask_for(story& told, smtpclient::question q, std::chrono::milliseconds at_most);
+    void answer_from_what_is_known(inquiry& i);
     static void name_parties(const settings& s, const envelope& e, inquiry& i);
     [[nodiscard]] bool find_route(const envelope& e, inquiry& i);
     [[nodiscard]] bool send_away(const settings& s, const envelope& e, inquiry& i);

@@ -33,29 +33,46 @@ story recipient_check::explain(const envelope& e, bool dry, std::chrono::millise
         told.known_before = engine_.what_is_known(i.asked, i.by->fingerprint);
         ask_for(told, i.asked, at_most - for_the_answer);
         i.known = told.verdict;
+        i.source = source::probe;
+        if (!dry) answer_from_what_is_known(i);
         if (dry && i.known && i.known->outcome() != smtpclient::outcome::undeliverable) {
             i.known.reset();
         }
     }
-    told.verdict = i.known;
+    if (!told.is_asked || dry) told.verdict = i.known;
+    told.answer_from = i.source;
     const mailbox* const recipient = i.recipient();
-    if (told.verdict) {
-        told.would = decide(*told.verdict, told.by, recipient);
+    if (i.known) {
+        told.would = decide(*i.known, told.by, recipient);
         if (told.by.script) {
             static_cast<void>(counsel_after(
-                {e, recipient, i.rcpt, i.from}, *told.verdict, source::probe, told.by, told.would));
+                {e, recipient, i.rcpt, i.from}, *i.known, i.source, told.by, told.would));
         }
-        told.suspended = told.verdict->outcome() == smtpclient::outcome::undeliverable &&
+        told.suspended = i.known->outcome() == smtpclient::outcome::undeliverable &&
                          recipient != nullptr && engine_.is_suspended(*recipient);
         if (told.suspended && told.would.action == action::reject) told.would = domain_suspended();
-        told.would_keep = verdicts::lifetime(*told.verdict, engine_.known().settings());
     } else if (!dry) {
         told.would = still_pending();
+    }
+    if (told.verdict) {
+        told.would_keep = verdicts::lifetime(*told.verdict, engine_.known().settings());
     }
     if (i.sent_away) told.would = too_many_unknown();
     told.is_enforced = told.by.mode == policy_mode::enforce;
     told.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - i.begun);
     return told;
+}
+
+// A next hop that cannot be reached leaves what is known in force, as engine::ask() has it.
+void recipient_check::answer_from_what_is_known(inquiry& i) {
+    const bool reached =
+        i.known && i.known->finding.verdict_class != smtpclient::verdict_class::unreachable;
+    if (reached) return;
+    verdicts::cache& all = engine_.known();
+    const auto held = all.recall(all.key_of(i.asked, i.by->fingerprint), verdicts::moment::now());
+    if (!held || held->verdict()->outcome() == smtpclient::outcome::undetermined) return;
+    i.known = held->verdict();
+    i.source = held->stale ? source::stale : source::cache;
 }
 
 void recipient_check::ask_for(story& told,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "milter/decision.h"
+#include "milter/log_line.h"
 #include "milter/settings.h"
 #include "milter/verdicts/memory.h"
 #include "smtpclient/verdict.h"
@@ -34,8 +35,9 @@ struct story {
     std::shared_ptr<const smtpclient::verdict> verdict;  // nothing: not asked, or no answer in time
     std::string reply_rule;                              // that classified the reply; "": none did
     std::optional<std::chrono::seconds> would_keep;
-    bool suspended = false;  // the domain is in the interlock
-    decision would;          // in mode enforce
+    source answer_from = source::none;  // of the decision: stale, cache: not by this verdict
+    bool suspended = false;             // the domain is in the interlock
+    decision would;                     // in mode enforce
     bool is_enforced = true;
     std::chrono::milliseconds elapsed{0};
 };

@@ -195,7 +195,9 @@ json policy_of(const story& s) {
 }
 
 json decision_of(const story& s) {
-    json d{{"action", to_string(s.would.action)}, {"enforced", s.is_enforced}};
+    json d{{"action", to_string(s.would.action)},
+           {"enforced", s.is_enforced},
+           {"source", to_string(s.answer_from)}};
     const bool says = s.would.action != action::accept;
     d["reply"] =
         says ? json(std::to_string(s.would.code) + ' ' + s.would.enhanced + ' ' + s.would.text)

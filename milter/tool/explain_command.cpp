@@ -148,8 +148,12 @@ std::string outcome_text(const json& story, bool colours) {
     if (story.value("interlock", false)) {
         lines += row("interlock", "closed for the domain: put off instead of rejected");
     }
+    const std::string source = text_at(*decision, "source");
     lines += row("action",
                  in_colour(colour_of(action), action, colours) +
+                     (source == "stale" || source == "cache"
+                          ? ", from what is known: the next hop cannot be reached"
+                          : "") +
                      (decision->value("enforced", true)
                           ? ""
                           : "; the mode does not enforce it, so the client gets 250"));

@@ -45,7 +45,10 @@ public:
     decision rcpt(const std::string& rcpt) {
         std::string problem;
         const auto e = envelope_of({.rcpt = rcpt, .mta_route = "smtp:" + hop.route()}, problem);
-        return check_.check(e.value(), [] { return true; });
+        return answered(e.value());
+    }
+    decision answered(const envelope& e) {
+        return check_.check(e, [] { return true; });
     }
     [[nodiscard]] observations& seen() { return engine_.seen(); }
 
@@ -85,6 +88,28 @@ TEST_CASE("Explaining changes nothing that is known, and tells what was") {
     const story s = d.explain("known@a.test");
     REQUIRE(s.known_before.size() == 1);
     CHECK(d.hop.count("rcpt known@a.test") == 4);
+}
+
+TEST_CASE("While the next hop is out of reach the answer is told from what is known") {
+    explained d;
+    std::optional<played_next_hop> host(rules);
+    std::string problem;
+    const auto about = [&](const std::string& rcpt) {
+        return envelope_of({.rcpt = rcpt, .mta_route = "smtp:" + host->route()}, problem).value();
+    };
+    const envelope known = about("known@a.test");
+    const envelope nobody = about("nobody@a.test");
+    const envelope other = about("other@a.test");
+    CHECK(d.answered(known).action == action::accept);
+    CHECK(d.answered(nobody).action == action::reject);
+    CHECK(d.explain(known).answer_from == source::probe);
+    host.reset();
+    for (const envelope& e : {known, nobody, other}) {
+        const story s = d.explain(e);
+        CHECK(s.verdict->finding.verdict_class == smtpclient::verdict_class::unreachable);
+        CHECK(s.would.action == d.answered(e).action);
+        CHECK((s.answer_from == source::cache) == (e.rcpt != other.rcpt));
+    }
 }
 
 TEST_CASE("A second story in a session that stands still has its beginning") {
