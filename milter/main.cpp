@@ -156,10 +156,12 @@ void warn_about_unused_socket(const settings& s) {
              {{"socket", s.milter.socket}});
 }
 
-// What a reload can not change.
-void warn_about_fixed(const settings& at_start, const settings& fresh) {
-    const auto warn = [](std::string_view key, bool differs) {
+// What a reload can not change: the keys that are others now.
+std::vector<std::string> warn_about_fixed(const settings& at_start, const settings& fresh) {
+    std::vector<std::string> changed;
+    const auto warn = [&](std::string_view key, bool differs) {
         if (!differs) return;
+        changed.emplace_back(key);
         log::say(
             log_level::warning, "a changed key takes effect at the next start", {{"key", key}});
     };
@@ -180,6 +182,7 @@ void warn_about_fixed(const settings& at_start, const settings& fresh) {
     warn("control.socket", at_start.control.socket != fresh.control.socket);
     warn("metrics.listen", at_start.metrics.listen != fresh.metrics.listen);
     warn("metrics.show_addresses", at_start.metrics.show_addresses != fresh.metrics.show_addresses);
+    return changed;
 }
 
 // One at a time: signals and the control socket ask for it. Nothing, or why all stays as it is.
@@ -199,9 +202,8 @@ std::optional<std::string> reload(settings_file& from,
         e.use(*fresh);
         check.use(fresh);
         entrance.ask_for(words_wanted(*fresh));
-        warn_about_fixed(at_start, *fresh);
         warn_about_no_memory(*fresh);
-        run.reloaded(from.path_read(), fresh);
+        run.reloaded(from.path_read(), fresh, warn_about_fixed(at_start, *fresh));
         log::say(log_level::info, "configuration reloaded", {{"file", from.path_read()}});
         say_where_none(from);
     } catch (const std::exception& error) {

@@ -212,7 +212,7 @@ http_response control_api::flush(const http_request& r) {
 http_response control_api::reload(const http_request& r) {
     log_change(r, "reload", "");
     if (const auto why = reload_()) return wrong(unprocessable, *why);
-    return good({{"reloaded", true}});
+    return good({{"reloaded", true}, {"restart_needed", watched_.run.now().restart_needed}});
 }
 
 }  // namespace callforward::milter::control

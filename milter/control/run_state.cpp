@@ -15,10 +15,13 @@ run_state::run_state(std::string program_version,
     view_.loaded = view_.started;
 }
 
-void run_state::reloaded(std::string file, std::shared_ptr<const settings> s) {
+void run_state::reloaded(std::string file,
+                         std::shared_ptr<const settings> s,
+                         std::vector<std::string> restart_needed) {
     const std::lock_guard lock(mutex_);
     view_.file = std::move(file);
     view_.current = std::move(s);
+    view_.restart_needed = std::move(restart_needed);
     view_.loaded = wall_clock::now();
     view_.error.clear();
 }

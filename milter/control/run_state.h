@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace callforward::milter::control {
 
@@ -17,13 +18,17 @@ public:
 
     run_state(std::string program_version, std::string file, std::shared_ptr<const settings> s);
 
-    void reloaded(std::string file, std::shared_ptr<const settings> s);
+    // restart_needed: the keys that differ from those at the start, and are not taken.
+    void reloaded(std::string file,
+                  std::shared_ptr<const settings> s,
+                  std::vector<std::string> restart_needed = {});
     void reload_failed(std::string why);
 
     struct view {
         std::string version;
         std::string file;  // that was read; "": none, the built-in defaults are in force
         std::shared_ptr<const settings> current;
+        std::vector<std::string> restart_needed;
         std::string store;  // of the start: a reload does not change it
         wall_clock::time_point started;
         wall_clock::time_point loaded;

@@ -46,6 +46,7 @@ json configuration(const watched& w) {
     j["file"] = v.file.empty() ? json(nullptr) : json(v.file);
     j["age_s"] = ago(v.loaded);
     j["reloads"] = {{"good", counts.reloads(true)}, {"failed", counts.reloads(false)}};
+    j["restart_needed"] = v.restart_needed;
     j["last_error"] = v.error.empty() ? json(nullptr) : json(v.error);
     j["last_error_ago_s"] = v.error.empty() ? json(nullptr) : json(ago(v.failed));
     return j;

@@ -98,6 +98,15 @@ std::string verdict_rows(const json& status, bool colours) {
            '\n';
 }
 
+// Which only the next start takes: "milter.socket, cache.store".
+std::string keys_that_wait(const json& told) {
+    std::string all;
+    for (const json& key : told.value("restart_needed", json::array())) {
+        all += (all.empty() ? "" : ", ") + key.get<std::string>();
+    }
+    return all;
+}
+
 std::string configuration_text(const json& status, bool colours) {
     const json& c = status.at("configuration");
     const std::string file = text_at(c, "file");
@@ -111,6 +120,10 @@ std::string configuration_text(const json& status, bool colours) {
                               duration_words(number_at(c, "last_error_ago_s")) + " ago:",
                           colours) +
                 '\n' + error + '\n';
+    }
+    if (const std::string keys = keys_that_wait(c); !keys.empty()) {
+        text += left("", label) + in_colour(colour::warning, "the next start takes: ", colours) +
+                keys + '\n';
     }
     return text;
 }
@@ -276,8 +289,13 @@ int run_hosts(const daemon_options& o) {
 
 int run_reload(const daemon_options& o) {
     const json result = daemon_client(o).post("/v1/reload", json::object());
-    std::cout << (o.json ? result.dump()
-                         : std::string("The configuration was read again and is in use."))
+    if (o.json) {
+        std::cout << result.dump() << '\n';
+        return EX_OK;
+    }
+    const std::string keys = keys_that_wait(result);
+    std::cout << "The configuration was read again and is in use"
+              << (keys.empty() ? "." : ", but for what takes effect at the next start: " + keys)
               << '\n';
     return EX_OK;
 }

@@ -349,6 +349,11 @@ class Socket(ControlFixture):
         self.assertIn("in use", self.tool("reload").stdout)
         self.assertEqual(self.ask("nobody@one.test").code, 250)
         self.assertIsNone(self.json("status")["configuration"]["last_error"])
+        self.daemon.configure(SECTIONS + "[limits]\nshards = 7\n[metrics]\nshow_addresses = true\n")
+        keys = ["limits.shards", "metrics.show_addresses"]
+        self.assertEqual(self.json("reload"), {"reloaded": True, "restart_needed": keys})
+        self.assertIn("next start: limits.shards, metrics.show_addresses\n", self.tool("reload").stdout)
+        self.assertEqual(self.json("status")["configuration"]["restart_needed"], keys)
 
     def test_without_a_daemon_the_tool_says_where_it_looked_and_what_to_do(self):
         self.daemon.stop()
