@@ -255,7 +255,7 @@ int run_cache_export(const daemon_options& o) {
                           << text_at(r, "age_s") << '\t' << text_at(r, "expires_in_s") << '\n';
             }
         }
-        if (!std::cout) throw tool_error(EX_IOERR, "standard output cannot be written");
+        finish_output();
         bar->at(done);
         from = page.at("next").get<std::string>();
     } while (!from.empty());

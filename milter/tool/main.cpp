@@ -1,16 +1,24 @@
 // The operator's tool.
 #include "milter/tool/commands.h"
 #include "milter/tool/query_command.h"
+#include "milter/tool/terminal.h"
 #include "milter/version.h"
+#include "smtpclient/next_hop.h"
 #include "smtpclient/printable.h"
 #include "smtpclient/tls_words.h"
 
 #include <CLI/CLI.hpp>
+#include <fcntl.h>
 #include <sysexits.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <iostream>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -123,7 +131,9 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
     try {
-        return run(argc, argv);
+        const int code = run(argc, argv);
+        tool::finish_output();
+        return code;
     } catch (const tool::tool_error& e) {
         std::cerr << "callforward: " << e.what() << '\n';
         return e.exit_code();
@@ -132,3 +142,14 @@ int main(int argc, char** argv) {
         return EX_TEMPFAIL;
     }
 }
+// Where standard output or error is closed, the next file or socket would get its number, and what
+// is printed.
+void keep_standard_files() {
+    for (int fd = open("/dev/null", O_RDONLY); fd >= 0; fd = open("/dev/null", O_RDONLY)) {
+        if (fd <= STDERR_FILENO) continue;
+        close(fd);
+        return;
+    }
+}
+
+    keep_standard_files();

@@ -1,11 +1,17 @@
 #include "milter/tool/terminal.h"
 
+#include "milter/tool/daemon_client.h"
+
 #include <sys/ioctl.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <iostream>
+#include <system_error>
 
 namespace callforward::tool {
 
@@ -129,6 +135,13 @@ void progress_bar::at(std::uint64_t done) {
     std::cerr << '\r' << what_ << " [" << std::string(part, '#') << std::string(width - part, '.')
               << "] " << (total_ == 0 ? 0 : std::min<std::uint64_t>(100, done * 100 / total_))
               << "%\x1b[K" << std::flush;
+void finish_output() {
+    errno = 0;
+    if (std::cout.flush()) return;
+    const std::string why = errno == 0 ? "" : ": " + std::generic_category().message(errno);
+    throw tool_error(EX_IOERR, "standard output cannot be written" + why);
+}
+
 }
 
 }  // namespace callforward::tool

@@ -27,8 +27,14 @@ enum class colour { plain, good, warning, bad, faint, strong };
 // Padded or cut ("...") to a width.
 [[nodiscard]] std::string left(std::string_view text, std::size_t width);
 [[nodiscard]] std::string right(std::string_view text, std::size_t width);
-[[nodiscard]] std::size_t terminal_columns();  // of standard output; 80 where it has none
-[[nodiscard]] std::size_t terminal_rows();     // 24 where it has none
+// Of standard output, or what COLUMNS says; 80 where a terminal does not tell.
+[[nodiscard]] std::size_t terminal_columns();
+// The same; 0, no bound, where it is no terminal and COLUMNS says nothing.
+[[nodiscard]] std::size_t output_columns();
+[[nodiscard]] std::size_t terminal_rows();  // 24 where it has none
+
+// What was printed is where it was to go. Throws tool_error (74) where it is not.
+void finish_output();
 
 class progress_bar {
 public:

@@ -156,6 +156,10 @@ class Cache(ControlFixture):
         self.assertEqual(self.hop.asked("known24999@one.test"), 0)
         exported = self.tool("cache", "export").stdout.splitlines()
         self.assertEqual(sorted(line.split("\t")[0] for line in exported), sorted(names))
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([binary("milter", "tool", "callforward"), "cache", "export",
+                                   "--socket", self.daemon.control], stdout=full, timeout=90)
+        self.assertEqual(done.returncode, 74)
         self.assertEqual(self.json("cache", "flush"), {"forgotten": 25000, "stored": 25000})
         self.assertEqual(self.tool("cache", "export").stdout, "")
         self.assertEqual(self.ask_and_see("known24999@one.test", 2), (250, "probe"))
