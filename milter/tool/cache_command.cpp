@@ -8,10 +8,12 @@
 #include <sysexits.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 namespace callforward::tool {
@@ -99,11 +101,33 @@ struct import_sums {
     shared_state shared;
 };
 
+// The key of a line of postmap(1): up to the first blank, which may stand in a quoted local part.
+std::string_view first_word(std::string_view text) {
+    std::size_t from = 0;
+    if (text.starts_with('"')) {
+        for (from = 1; from < text.size() && text[from] != '"'; ++from) {
+            if (text[from] == '\\') ++from;
+        }
+    }
+    return text.substr(0, text.find_first_of(" \t\r", std::min(from, text.size())));
+}
+
+// What goes on in an indented line is the value of the table's entry before it.
+void skip_rest_of_entry(std::istream& from, std::size_t& line) {
+    std::string text;
+    while ((from.peek() == ' ' || from.peek() == '\t') && std::getline(from, text)) ++line;
+}
+
 void complain(const std::string& file, const listed_addresses::line& line, std::size_t nth) {
     if (nth > bad_lines_shown) return;
     std::cerr << file << ':' << line.number
               << ": not an address: " << smtpclient::printable_utf8(line.text, 200) << '\n';
     if (nth == bad_lines_shown) std::cerr << "callforward: no more bad lines are shown\n";
+}
+
+[[noreturn]] void cannot_read(const std::string& file, int error) {
+    throw tool_error(EX_NOINPUT,
+                     "cannot read " + file + ": " + std::generic_category().message(error));
 }
 
 import_sums import_all(const daemon_client& daemon, std::istream& from, const std::string& file) {
@@ -116,7 +140,10 @@ import_sums import_all(const daemon_client& daemon, std::istream& from, const st
     std::uint64_t done = 0;
     for (;;) {
         const listed_addresses some = read_addresses(from, in_one_request, line);
-        if (some.good.empty() && some.bad.empty()) break;
+        if (some.good.empty() && some.bad.empty()) {
+            if (from.bad()) cannot_read(file, errno);  // a folder, say
+            break;
+        }
         for (const auto& each : some.bad) complain(file, each, ++sums.bad);
         if (some.good.empty()) continue;
         json addresses = json::array();
@@ -145,8 +172,11 @@ listed_addresses read_addresses(std::istream& from, std::size_t most, std::size_
         const auto begin = text.find_first_not_of(" \t\r");
         if (begin == std::string::npos || text[begin] == '#') continue;
         text = text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
-        const bool good = text.size() <= longest_line && smtpclient::mailbox::parse(text);
-        (good ? found.good : found.bad).push_back({text.substr(0, longest_line), line});
+        const std::string word(first_word(text));
+        const bool good = word.size() <= longest_line && smtpclient::mailbox::parse(word);
+        (good ? found.good : found.bad)
+            .push_back({good ? word : text.substr(0, longest_line), line});
+        if (word.size() < text.size()) skip_rest_of_entry(from, line);
     }
     return found;
 }
@@ -219,7 +249,7 @@ int run_cache_import(const daemon_options& o, const std::string& file) {
     std::ifstream opened;
     if (!from_input) {
         opened.open(file);
-        if (!opened) throw tool_error(EX_NOINPUT, "cannot read " + file);
+        if (!opened) cannot_read(file, errno);
     }
     const import_sums sums =
         import_all(daemon_client(o), from_input ? std::cin : opened, from_input ? "(input)" : file);

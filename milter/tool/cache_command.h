@@ -11,7 +11,9 @@
 
 namespace callforward::tool {
 
-struct listed_addresses {  // of a file: one a line, blank lines and "# ..." left out
+// Of a file: the first word of each line, so that a table of postmap(1) is one, with its comments,
+// blank lines, and values that go on in indented lines.
+struct listed_addresses {
     struct line {
         std::string text;
         std::size_t number;

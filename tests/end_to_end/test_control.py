@@ -164,6 +164,13 @@ class Cache(ControlFixture):
         self.assertEqual(self.tool("cache", "export").stdout, "")
         self.assertEqual(self.ask_and_see("known24999@one.test", 2), (250, "probe"))
 
+    def test_import_takes_a_table_of_postfix_and_no_folder(self):
+        table = self.box.write("relay_recipients", "# ours\nnobody@one.test OK\n")
+        self.assertIn("1 addresses", self.tool("cache", "import", table).stdout)
+        self.assertEqual(self.ask_and_see("nobody@one.test"), (250, "cache"))
+        done = self.tool("cache", "import", self.box.path(""), code=66)
+        self.assertIn("Is a directory", done.stderr)
+
     def test_import_reads_standard_input(self):
         self.assertIn("1 addresses", self.tool("cache", "import", "-", text_in="a@one.test\n").stdout)
 
