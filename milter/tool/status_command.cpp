@@ -211,7 +211,7 @@ std::string host_line(const json& h, const host_columns& widths, bool colours) {
            right(sessions, 8) + right(text_at(h, "in_flight"), 5) +
            right(text_at(h, "waiting"), 6) +
            right(h.at("latency_ms").is_null() ? "-" : text_at(h, "latency_ms"), 6) + "  " +
-           left(error, widths.error);
+           (widths.error == 0 ? error : left(error, widths.error));
 }
 
 std::string trimmed(std::string line) {
@@ -219,11 +219,16 @@ std::string trimmed(std::string line) {
     return line;
 }
 
-host_columns widths_for(std::size_t width) {
+// width 0: as wide as it comes. Else the place has up to half of what the other columns leave.
+host_columns widths_for(const json& hosts, std::size_t width) {
     constexpr std::size_t fixed = 37;  // of all columns but the first and the last
     constexpr std::size_t least = 40;
+    std::size_t place = columns("next hop");
+    for (const json& h : hosts.at("hosts")) place = std::max(place, columns(place_of(h)));
+    if (width == 0) return {place, 0};
     const std::size_t room = std::max(width, fixed + least) - fixed;
-    return {room / 2, room - room / 2};
+    place = std::min(place, room / 2);
+    return {place, room - place};
 }
 
 }  // namespace
@@ -240,7 +245,7 @@ std::string status_text(const json& status, bool colours) {
 }
 
 std::string hosts_text(const json& hosts, std::size_t width, bool colours) {
-    const host_columns widths = widths_for(width);
+    const host_columns widths = widths_for(hosts, width);
     std::string text = in_colour(colour::faint,
                                  trimmed(left("next hop", widths.place) + ' ' + left("state", 7) +
                                          ' ' + right("sessions", 8) + right("asks", 5) +
@@ -283,7 +288,7 @@ int run_status(const daemon_options& o) {
 int run_hosts(const daemon_options& o) {
     const json hosts = daemon_client(o).get("/v1/hosts");
     std::cout << (o.json ? hosts.dump() + '\n'
-                         : hosts_text(hosts, terminal_columns(), wants_colours()));
+                         : hosts_text(hosts, output_columns(), wants_colours()));
     return EX_OK;
 }
 

@@ -10,6 +10,7 @@ namespace callforward::tool {
 
 // What the daemon's answers look like to a person; `colours` as in terminal.h. Pure.
 [[nodiscard]] std::string status_text(const json& status, bool colours);
+// width 0: nothing is cut.
 [[nodiscard]] std::string hosts_text(const json& hosts, std::size_t width, bool colours);
 // One screen of `top`: exactly as many lines as there are rows, none longer than `width`.
 [[nodiscard]] std::string top_text(

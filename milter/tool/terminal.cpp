@@ -60,6 +60,16 @@ winsize size_of_terminal() {
     return size;
 }
 
+// What COLUMNS says; 0: nothing that is a width.
+std::size_t wanted_columns() {
+    const char* const said = std::getenv("COLUMNS");
+    if (said == nullptr) return 0;
+    std::uint16_t number = 0;
+    const char* const end = said + std::string_view(said).size();
+    const auto [stop, error] = std::from_chars(said, end, number);
+    return error == std::errc{} && stop == end ? number : 0;
+}
+
 }  // namespace
 
 bool wants_colours() {
@@ -109,13 +119,27 @@ std::string right(std::string_view text, std::size_t width) {
 }
 
 std::size_t terminal_columns() {
+    const std::size_t wanted = wanted_columns();
+    if (wanted != 0) return wanted;
     const winsize size = size_of_terminal();
     return size.ws_col == 0 ? usual_columns : size.ws_col;
+}
+
+std::size_t output_columns() {
+    const bool is_bounded = isatty(STDOUT_FILENO) != 0 || wanted_columns() != 0;
+    return is_bounded ? terminal_columns() : 0;
 }
 
 std::size_t terminal_rows() {
     const winsize size = size_of_terminal();
     return size.ws_row == 0 ? usual_rows : size.ws_row;
+}
+
+void finish_output() {
+    errno = 0;
+    if (std::cout.flush()) return;
+    const std::string why = errno == 0 ? "" : ": " + std::generic_category().message(errno);
+    throw tool_error(EX_IOERR, "standard output cannot be written" + why);
 }
 
 progress_bar::progress_bar(std::string what, std::uint64_t total)
@@ -135,13 +159,6 @@ void progress_bar::at(std::uint64_t done) {
     std::cerr << '\r' << what_ << " [" << std::string(part, '#') << std::string(width - part, '.')
               << "] " << (total_ == 0 ? 0 : std::min<std::uint64_t>(100, done * 100 / total_))
               << "%\x1b[K" << std::flush;
-void finish_output() {
-    errno = 0;
-    if (std::cout.flush()) return;
-    const std::string why = errno == 0 ? "" : ": " + std::generic_category().message(errno);
-    throw tool_error(EX_IOERR, "standard output cannot be written" + why);
-}
-
 }
 
 }  // namespace callforward::tool

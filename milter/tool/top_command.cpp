@@ -67,7 +67,7 @@ int run_top(const daemon_options& o) {
             std::cout << json{{"status", status}, {"hosts", hosts}}.dump() << '\n';
         } else {
             std::cout << status_text(status, false) << '\n'
-                      << hosts_text(hosts, terminal_columns(), false);
+                      << hosts_text(hosts, output_columns(), false);
         }
         return EX_OK;
     }

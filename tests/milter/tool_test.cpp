@@ -149,6 +149,10 @@ TEST_CASE("Next hops fit into the terminal's width, whatever they say") {
             CHECK(columns(line) <= width);
         }
     }
+    CHECK(hosts_text(hosts, 0, false).find(": " + long_error + '\n') != std::string::npos);
+    CHECK(hosts_text(hosts, 0, false).find(std::string(200, 'h') + ":25 ") != std::string::npos);
+    const json few{{"hosts", json::array({host("mx.a.test", "penalty", std::string(100, 'x'))})}};
+    CHECK(hosts_text(few, 80, false).find(std::string(12, 'x') + "...") != std::string::npos);
     const std::string text = hosts_text(hosts, 120, false);
     CHECK(text.find("mx.a.test:25") != std::string::npos);
     CHECK(text.find("2+1/4") != std::string::npos);
