@@ -108,8 +108,11 @@ control_place control_socket(const daemon_options& o) {
         if (!named) return {milter::control_settings{}.socket, e.what()};
         throw tool_error(EX_CONFIG, e.what());
     }
-    throw tool_error(EX_UNAVAILABLE,
-                     "[control] socket is \"\" in " + file + ": this daemon has no control socket");
+    throw tool_error(
+        EX_UNAVAILABLE,
+        "[control] socket is \"\" in " + file +
+            ": this daemon has no control socket; kill -HUP makes it read the file all "
+            "the same");
 }
 
 json daemon_client::get(const std::string& path, const parameters& with) const {

@@ -34,22 +34,41 @@ struct query_arguments {
     bool verbose = false;
 };
 
+// At least the one, at most the other; else it says what is wanted.
+CLI::Validator number_within(double least, double most, const std::string& wanted) {
+    return {[=](const std::string& text) {
+                double number = 0;
+                const char* const end = text.data() + text.size();
+                const auto [stop, error] = std::from_chars(text.data(), end, number);
+                const bool good = error == std::errc{} && stop == end;
+                return good && number >= least && number <= most ? std::string{}
+                                                                 : wanted + ", not " + text;
+            },
+            ""};
+}
+
+std::string not_empty(const std::string& text) {
+    return text.empty() ? "it is empty; leave it out to ask the MX of the recipient's domain" : "";
+}
+
 void add_query(CLI::App& app, query_arguments& arguments) {
     auto* const command = app.add_subcommand(
         "query", "Ask the server that would get the mail whether it takes this recipient");
     auto& options = arguments.options;
     command->add_option("--rcptto", options.rcptto, "Recipient to ask about")->required();
     command->add_option("--mailfrom", options.mailfrom, "Sender; the null sender if not given");
-    command->add_option("--host",
-                        options.host,
-                        "Server: host (its MX), [host] or address (as it is), or unix:/path "
-                        "(LMTP); the MX of the recipient's domain if not given");
+    command
+        ->add_option("--host",
+                     options.host,
+                     "Server: host (its MX), [host] or address (as it is), or unix:/path "
+                     "(LMTP); the MX of the recipient's domain if not given")
+        ->check(not_empty);
     command->add_option("--port", options.port, "Port; 25, or 24 for LMTP, if not given")
-        ->check(CLI::Range(1, 65535));
+        ->check(number_within(1, 65535, "a port is a number from 1 to 65535"));
     command
         ->add_option("--timeout", arguments.timeout_seconds, "Bound on the whole call in seconds")
         ->capture_default_str()
-        ->check(CLI::Range(0.001, 86400.0));
+        ->check(number_within(0.001, 86400, "seconds, as a number up to 86400"));
     command->add_option("--helo", options.helo, "Name to say in EHLO; this host's if not given");
     command
         ->add_option("--source-address",
@@ -78,6 +97,13 @@ int usage(const std::string& message) {
     return EX_USAGE;
 }
 
+void check_readable(const std::string& ca_file) {
+    if (ca_file.empty() || access(ca_file.c_str(), R_OK) == 0) return;
+    throw tool::tool_error(
+        EX_NOINPUT,
+        "--tls-ca-file: cannot read " + ca_file + ": " + std::generic_category().message(errno));
+}
+
 int run_query(query_arguments& arguments) {
     auto& options = arguments.options;
     if (tool::is_local_part(options.rcptto)) {
@@ -85,6 +111,13 @@ int run_query(query_arguments& arguments) {
                      " has no domain, so it is a user of whichever MTA is told it, and no other "
                      "can be asked; say USER@DOMAIN");
     }
+    std::string not_a_hop;  // told by query()
+    const auto hop = smtpclient::parse_next_hop(options.host, not_a_hop);
+    if (hop && hop->port != 0 && options.port != 0 && hop->port != options.port) {
+        return usage("--port: --host says port " + std::to_string(hop->port) +
+                     "; say one of them only");
+    }
+    check_readable(arguments.tls.ca_file);
     const smtpclient::tls_word_names called{
         "--tls", "--tls-match", "--tls-fingerprint", "--tls-ca-file"};
     const std::string wrong = smtpclient::read_tls(arguments.tls, called, options.tls);
@@ -107,6 +140,19 @@ int run_query(query_arguments& arguments) {
     }
 }
 
+// What is wrong with the command line.
+std::string complaint_of(const CLI::App& app, const CLI::ParseError& e) {
+    const CLI::App* at = &app;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    if (at->get_require_subcommand_min() == 0) return e.what();
+    const auto words = at->remaining();
+    const auto word = std::find_if(
+        words.begin(), words.end(), [](const auto& each) { return !each.starts_with('-'); });
+    if (word == words.end()) return std::string(e.what()) + "; see --help";
+    return "there is no subcommand \"" + (at == &app ? "" : at->get_name() + ' ') +
+           smtpclient::printable_utf8(*word, 100) + "\"; see --help";
+}
+
 int run(int argc, char** argv) {
     CLI::App app("Verify mail recipients at the server that would get the mail.");
     app.set_version_flag("--version", std::string("callforward ") + version);
@@ -119,17 +165,27 @@ int run(int argc, char** argv) {
     } catch (const CLI::Success& e) {
         return app.exit(e);
     } catch (const CLI::ParseError& e) {
-        app.exit(e);
-        return EX_USAGE;
+        return usage(complaint_of(app, e));
     }
     if (app.got_subcommand("query")) return run_query(query);
     return others.run();
+}
+
+// Where standard output or error is closed, the next file or socket would get its number, and what
+// is printed.
+void keep_standard_files() {
+    for (int fd = open("/dev/null", O_RDONLY); fd >= 0; fd = open("/dev/null", O_RDONLY)) {
+        if (fd <= STDERR_FILENO) continue;
+        close(fd);
+        return;
+    }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
+    keep_standard_files();
     try {
         const int code = run(argc, argv);
         tool::finish_output();
@@ -142,14 +198,3 @@ int main(int argc, char** argv) {
         return EX_TEMPFAIL;
     }
 }
-// Where standard output or error is closed, the next file or socket would get its number, and what
-// is printed.
-void keep_standard_files() {
-    for (int fd = open("/dev/null", O_RDONLY); fd >= 0; fd = open("/dev/null", O_RDONLY)) {
-        if (fd <= STDERR_FILENO) continue;
-        close(fd);
-        return;
-    }
-}
-
-    keep_standard_files();

@@ -81,6 +81,7 @@ std::string to_text(const query_options& asked, const query_result& result) {
         }
         text += v.detail;
     }
+    if (v.finding.reason == reason::loop) text += "\n  to ask one host, say --host '[address]'";
     if (v.tls) {
         text += "\n  over " + v.tls->version + ' ' + v.tls->cipher;
         if (v.tls->verified) text += ", verified by " + v.tls->by;

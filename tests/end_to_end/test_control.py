@@ -376,7 +376,8 @@ class Socket(ControlFixture):
         self.assertIn("deliverable", self.tool("status", "-c", self.daemon.config,
                                                socket_option=False).stdout)
         nowhere = self.box.write("none.toml", '[control]\nsocket = ""\n')
-        self.tool("status", "-c", nowhere, code=69, socket_option=False)
+        done = self.tool("reload", "-c", nowhere, code=69, socket_option=False)
+        self.assertIn("kill -HUP", done.stderr)
         self.tool("status", "-c", self.box.path("missing.toml"), code=78, socket_option=False)
 
     def test_hostile_requests_are_refused_and_the_daemon_goes_on(self):

@@ -190,12 +190,37 @@ class Query(unittest.TestCase):
                           ("query", "--rcptto", "<Postmaster>", "--host", "127.0.3.1"),
                           ("query", "--rcptto", KNOWN, "--tls", "fingerprint"),
                           ("query", "--rcptto", KNOWN, "--tls-match", "hostnam"),
-                          ("query", "--rcptto", KNOWN, "--tls-fingerprint", "ab"),
-                          ("query", "--rcptto", KNOWN, "--tls-ca-file", "/no/such/file")):
+                          ("query", "--rcptto", KNOWN, "--tls-fingerprint", "ab")):
             with self.subTest(arguments):
                 done = callforward(*arguments)
                 self.assertEqual(done.returncode, 64, done)
-                self.assertTrue(done.stderr.strip())
+                self.assertTrue(done.stderr.startswith("callforward: "), done)
+
+    def test_wrong_usage_is_told_by_what_is_wanted(self):
+        query = ("query", "--rcptto", KNOWN)
+        for words, code, arguments in (
+                ('no subcommand "stauts"; see --help', 64, ("stauts",)),
+                ('no subcommand "cache shwo"; see --help', 64, ("cache", "shwo")),
+                ("--timeout: seconds, as a number", 64, (*query, "--timeout", "10s")),
+                ("--port: a port is a number", 64, (*query, "--port", "smtp")),
+                ("--host says port 26", 64, (*query, "--host", "[127.0.3.1]:26", "--port", "25")),
+                ("--host: it is empty", 64, (*query, "--host", "")),
+                ("No such file", 66, (*query, "--tls-ca-file", "/no/such/file"))):
+            with self.subTest(arguments):
+                done = callforward(*arguments)
+                self.assertEqual(done.returncode, code, done)
+                self.assertTrue(done.stderr.startswith("callforward: "), done)
+                self.assertIn(words, done.stderr)
+
+    def test_output_that_cannot_be_written_is_told(self):
+        tool = binary("milter", "tool", "callforward")
+        for command in ("query --rcptto a..b@", "--help", "--version"):
+            for to in (">/dev/full", ">&-"):
+                with self.subTest(command + to):
+                    done = subprocess.run(["sh", "-c", f"exec {tool} {command} {to}"],
+                                          stderr=subprocess.PIPE, text=True, timeout=90)
+                    self.assertEqual(done.returncode, 74, done)
+                    self.assertIn("standard output cannot be written", done.stderr)
 
     def test_version_and_help(self):
         self.assertEqual(callforward("--help").returncode, 0)
