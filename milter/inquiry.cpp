@@ -53,7 +53,7 @@ void inquiry::begin(std::uint64_t settings_number, const policy& otherwise) {
     source = source::none;
     asked.in_its_own_way = false;
     is_mailbox = is_bare = has_sender = sent_away = suspended = by_script = tells = false;
-    for (auto* each : {&rcpt, &from, &route, &text, &line, &rule}) each->clear();
+    for (auto* each : {&rcpt, &from, &route, &text, &line, &rule, &script_error}) each->clear();
 }
 
 // While it waits for the next RCPT it keeps nothing that others share.

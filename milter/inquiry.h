@@ -53,6 +53,7 @@ struct inquiry {
     std::string line;
     bool tells = false;  // for a story: then also
     std::string rule;    // of the scope
+    std::string script_error;
 
     [[nodiscard]] const smtpclient::mailbox* recipient() const {
         return is_mailbox ? &asked.recipient : nullptr;

@@ -279,6 +279,7 @@ decision recipient_check::decide_about(const snapshot& now, const envelope& e, i
 
 void recipient_check::consult_before(const envelope& e, inquiry& i) {
     auto counsel = counsel_before({e, i.recipient(), i.rcpt, i.from}, *i.by);
+    if (i.tells) i.script_error = std::move(counsel.error);
     if (counsel.by) {
         i.asked.in_its_own_way = asks_otherwise(*i.by, *counsel.by);
         i.changed = std::move(counsel.by);

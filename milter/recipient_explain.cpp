@@ -45,8 +45,10 @@ story recipient_check::explain(const envelope& e, bool dry, std::chrono::millise
     if (i.known) {
         told.would = decide(*i.known, told.by, recipient);
         if (told.by.script) {
+            std::string error;
             static_cast<void>(counsel_after(
-                {e, recipient, i.rcpt, i.from}, *i.known, i.source, told.by, told.would));
+                {e, recipient, i.rcpt, i.from}, *i.known, i.source, told.by, told.would, &error));
+            if (i.script_error.empty()) i.script_error = std::move(error);
         }
         told.suspended = i.known->outcome() == smtpclient::outcome::undeliverable &&
                          recipient != nullptr && engine_.is_suspended(*recipient);
@@ -58,6 +60,7 @@ story recipient_check::explain(const envelope& e, bool dry, std::chrono::millise
         told.would_keep = verdicts::lifetime(*told.verdict, engine_.known().settings());
     }
     if (i.sent_away) told.would = too_many_unknown();
+    told.script_error = i.script_error;
     told.is_enforced = told.by.mode == policy_mode::enforce;
     told.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - i.begun);
     return told;
@@ -92,6 +95,9 @@ void recipient_check::ask_for(story& told,
     told.verdict = engine_.ask_alone(q, at_most);
     const std::lock_guard lock(said->mutex);
     told.dialogue = said->lines.text();
+    if (told.verdict && told.verdict->finding.reason == smtpclient::reason::host_penalty) {
+        told.dialogue += "*: " + told.verdict->host + " is " + told.verdict->detail + '\n';
+    }
     if (told.verdict && told.verdict->reply) {
         told.reply_rule = smtpclient::rule_that_fires(
             *told.verdict->reply,

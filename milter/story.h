@@ -36,6 +36,7 @@ struct story {
     std::string reply_rule;                              // that classified the reply; "": none did
     std::optional<std::chrono::seconds> would_keep;
     source answer_from = source::none;  // of the decision: stale, cache: not by this verdict
+    std::string script_error;           // of the policy's script, which then counsels nothing
     bool suspended = false;             // the domain is in the interlock
     decision would;                     // in mode enforce
     bool is_enforced = true;

@@ -65,7 +65,7 @@ http_response public_pages::answer(const http_request& r) const {
         return {
             .status = 200, .body = std::string(status_page()), .type = "text/html; charset=utf-8"};
     }
-    return plain(not_found, "there are /, /metrics and /healthz");
+    return plain(not_found, "there are /, /status.json, /metrics and /healthz");
 }
 
 std::string public_pages::data() const {

@@ -238,6 +238,7 @@ json to_json(const story& s) {
     }
     j["rule"] = or_null(s.reply_rule);
     j["would_keep_s"] = s.would_keep ? json(s.would_keep->count()) : json(nullptr);
+    j["script_error"] = or_null(s.script_error);
     j["interlock"] = s.suspended;
     j["decision"] = s.dry && !s.verdict ? json(nullptr) : decision_of(s);
     j["elapsed_ms"] = s.elapsed.count();

@@ -209,6 +209,10 @@ std::string story_text(const json& story, bool colours) {
     const std::string rule = text_at(story, "scope");
     text += row("scope", rule.empty() ? "not looked at" : rule);
     text += policy_text(story.at("policy"));
+    if (const std::string error = text_at(story, "script_error"); !error.empty()) {
+        text += row("script",
+                    in_colour(colour::warning, "failed, so the policy holds: ", colours) + error);
+    }
     text += route_text(story);
     if (story.value("asked", false)) {
         text += row("dialogue", "");

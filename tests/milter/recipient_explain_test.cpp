@@ -5,9 +5,12 @@
 #include "milter/log.h"
 #include "milter/recipient_check.h"
 #include "tests/milter/played_next_hop.h"
+#include "tests/support/temporary_folder.h"
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
+
+#include <fstream>
 
 using namespace callforward;
 using namespace callforward::milter;
@@ -110,6 +113,33 @@ TEST_CASE("While the next hop is out of reach the answer is told from what is kn
         CHECK(s.would.action == d.answered(e).action);
         CHECK((s.answer_from == source::cache) == (e.rcpt != other.rcpt));
     }
+}
+
+TEST_CASE("That a host is left alone for now stands where the dialogue would") {
+    explained d;
+    std::optional<played_next_hop> host(rules);
+    std::string problem;
+    const auto e = envelope_of({.rcpt = "u@a.test", .mta_route = "smtp:" + host->route()}, problem);
+    host.reset();
+    CHECK(d.explain(e.value()).verdict->finding.reason == smtpclient::reason::connect_failed);
+    const story s = d.explain(e.value());
+    CHECK(s.verdict->finding.reason == smtpclient::reason::host_penalty);
+    CHECK(s.dialogue.find("is left alone for now") != std::string::npos);
+}
+
+TEST_CASE("That the policy's script failed is told") {
+    const testing::temporary_folder folder;
+    const auto story_of = [&](const std::string& script) {
+        std::ofstream(folder.file("policy.lua")) << script;
+        explained d("[policy]\nscript = \"" + folder.file("policy.lua") + "\"\n");
+        return d.explain("known@a.test");
+    };
+    CHECK(story_of("function before() error('first') end").script_error.find("first") !=
+          std::string::npos);
+    const story s = story_of("function after() error('last') end");
+    CHECK(s.script_error.find("last") != std::string::npos);
+    CHECK(s.would.action == action::accept);
+    CHECK(story_of("function before() end").script_error.empty());
 }
 
 TEST_CASE("A second story in a session that stands still has its beginning") {

@@ -195,10 +195,6 @@ TEST_CASE(
     CHECK(read_addresses(file, 100, line).good.empty());
 }
 
-TEST_CASE("What has an at sign is an address, anything else a domain") {
-    CHECK(about("u@a.test").dump() == R"({"address":"u@a.test"})");
-    CHECK(about("a.test").dump() == R"({"domain":"a.test"})");
-}
 TEST_CASE("A table of Postfix is a file of addresses: the first words of its entries") {
     std::istringstream file(
         "user@a.test OK\nx@a.test\tto@b.test,\n  more@b.test\n\tmost@b.test\n"
@@ -211,6 +207,10 @@ TEST_CASE("A table of Postfix is a file of addresses: the first words of its ent
     CHECK(found == "user@a.test:1 x@a.test:2 \"a b\"@a.test:5 last@a.test:6 ");
 }
 
+TEST_CASE("What has an at sign is an address, anything else a domain") {
+    CHECK(about("u@a.test").dump() == R"({"address":"u@a.test"})");
+    CHECK(about("a.test").dump() == R"({"domain":"a.test"})");
+}
 
 TEST_CASE("Times are said in the two largest units") {
     CHECK(duration_words(0) == "0 s");
