@@ -232,8 +232,8 @@ engine::host_list engine::hosts(std::chrono::milliseconds at_most) {
 void engine::ask_in_background(const smtpclient::question& q, const std::string& fingerprint) {
     const auto key = known_.key_of(q, fingerprint);
     static_cast<void>(known_.find(key, q.recipient, verdicts::moment::now()));
-    const std::string under = key.recipient_only().text();
-    const auto ticket = under_way_.join(under, domain_of(q.recipient));
+    const entered under = entry_of(q, key.recipient_only());
+    const auto ticket = under_way_.join(under.name, domain_of(q.recipient));
     if (ticket.is_first) start(q, {key, fingerprint, fleet::purpose::anew}, under);
 }
 
@@ -242,8 +242,8 @@ answer engine::join(const smtpclient::question& q,
                     const verdicts::digest& name,
                     const std::string& fingerprint,
                     const patience& p) {
-    const std::string under = name.text();
-    const auto ticket = under_way_.join(under, domain_of(q.recipient));
+    const entered under = entry_of(q, name);
+    const auto ticket = under_way_.join(under.name, domain_of(q.recipient));
     if (!ticket.answer) {
         const bool by_domain = ticket.domain_is_full;
         return {std::make_shared<smtpclient::verdict>(overloaded(by_domain)), source::none};
@@ -252,7 +252,7 @@ answer engine::join(const smtpclient::question& q,
         // The one before us may have been answered since we looked.
         const auto known = known_.recall(key, verdicts::moment::now());
         if (known && !known->stale) {
-            under_way_.answer(under, known->verdict());
+            under_way_.answer(under.name, known->verdict());
             return {known->verdict(), source::cache};
         }
         start(q, {key, fingerprint, fleet::purpose::answer}, under);
@@ -266,8 +266,8 @@ answer engine::join(const smtpclient::question& q,
 void engine::refresh(const smtpclient::question& q,
                      const verdicts::question_key& key,
                      const std::string& fingerprint) {
-    const std::string under = key.recipient_only().text();
-    const auto ticket = under_way_.join(under, domain_of(q.recipient));
+    const entered under = entry_of(q, key.recipient_only());
+    const auto ticket = under_way_.join(under.name, domain_of(q.recipient));
     if (!ticket.answer || !ticket.is_first) return;
     start(q, {key, fingerprint, fleet::purpose::refresh}, under);
 }
@@ -303,9 +303,15 @@ std::vector<verdicts::known> engine::what_is_known(const smtpclient::question& q
     return known_.show(q.recipient);
 }
 
+engine::entered engine::entry_of(const smtpclient::question& q,
+                                 const verdicts::digest& name) const {
+    const auto changes = known_.changes_of(q.recipient);
+    return {name.text() + ' ' + std::to_string(changes), changes};
+}
+
 void engine::start(const smtpclient::question& q,
                    fleet::shared_question about,
-                   const std::string& name) {
+                   const entered& under) {
     auto& owner = owner_of(q);
     // What is entered as under way has to be answered, or nobody could ask for it again.
     try {
@@ -317,12 +323,12 @@ void engine::start(const smtpclient::question& q,
         const auto said = std::make_shared<transcript>();
         asked.trace = [said](char side, std::string_view line) { said->add(side, line); };
         auto then =
-            [this, key, name, begin, said, id = q.id, recipient = q.recipient](shard_answer a) {
+            [this, key, under, begin, said, id = q.id, recipient = q.recipient](shard_answer a) {
                 if (a.shared.verdict) {
                     if (a.shared.verdict->outcome() == smtpclient::outcome::deliverable) {
                         interlock_.accepted_elsewhere(recipient);
                     }
-                    under_way_.answer(name,
+                    under_way_.answer(under.name,
                                       a.shared.verdict,
                                       a.shared.waited ? verdicts::found_at::other_edge
                                                       : verdicts::found_at::shared_store);
@@ -337,14 +343,14 @@ void engine::start(const smtpclient::question& q,
                         {id, recipient.key(), std::chrono::system_clock::now(), said->text()});
                     // Known before it is no longer under way: who asks in between must not ask the
                     // next hop again.
-                    learn(recipient, key, *shared, a.asked);
+                    learn(recipient, key, *shared, a.asked, under.changes);
                 } catch (const std::exception&) {  // then it is not known the next time
                 }
-                under_way_.answer(name, shared);
+                under_way_.answer(under.name, shared);
             };
         owner.ask(std::move(asked), std::move(about), std::move(then));
     } catch (const std::exception&) {
-        under_way_.answer(name, no_memory_);
+        under_way_.answer(under.name, no_memory_);
     }
 }
 

@@ -110,13 +110,19 @@ private:
                  const verdicts::question_key& key,
                  const std::string& fingerprint);
     [[nodiscard]] shard& owner_of(const smtpclient::question& q);
-    void start(const smtpclient::question& q,
-               fleet::shared_question about,
-               const std::string& name);
+    // As it is under way: who asks after a change does not join who asked before it.
+    struct entered {
+        std::string name;
+        verdicts::change_count changes;
+    };
+    [[nodiscard]] entered entry_of(const smtpclient::question& q,
+                                   const verdicts::digest& name) const;
+    void start(const smtpclient::question& q, fleet::shared_question about, const entered& under);
     void learn(const smtpclient::mailbox& recipient,
                const verdicts::question_key& key,
                const smtpclient::verdict& v,
-               fleet::asking* asked);
+               fleet::asking* asked,
+               verdicts::change_count asked_at);
     void announce(const interlock_state& s);
 
     std::function<void()> about_to_wait_;

@@ -37,9 +37,11 @@ std::vector<interlock_state> engine::suspensions() const {
 void engine::learn(const smtpclient::mailbox& recipient,
                    const verdicts::question_key& key,
                    const smtpclient::verdict& v,
-                   fleet::asking* asked) {
-    // Who asked has looked in the store, too.
-    const auto before = known_.recall(key, verdicts::moment::now());
+                   fleet::asking* asked,
+                   verdicts::change_count asked_at) {
+    const auto is_outdated = [&] { return known_.changes_of(recipient) != asked_at; };
+    // Who asked has looked in the store, too. What was declared since is not what it was before.
+    const auto before = is_outdated() ? std::nullopt : known_.recall(key, verdicts::moment::now());
     std::optional<smtpclient::outcome> former;
     if (before) former = before->verdict()->outcome();
     const bool refused = is_refusal(v);
@@ -52,11 +54,12 @@ void engine::learn(const smtpclient::mailbox& recipient,
     }
     // What is in doubt is no knowledge, and replaces none.
     std::optional<verdicts::kept_entry> kept;
-    if (how != standing::certain) {
+    if (how == standing::certain) {
+        kept = known_.store(key, recipient, v, verdicts::moment::now(), asked_at);
+    } else if (!is_outdated()) {
         const auto life = interlock_.doubted_for(recipient, known_.settings().undetermined);
         known_.doubt(key, v, how == standing::closed, life, clock::now());
-    } else {
-        kept = known_.store(key, recipient, v, verdicts::moment::now());
+        if (is_outdated()) known_.forget_doubts();
     }
     if (asked != nullptr) asked->learnt(kept, v);
 }

@@ -87,6 +87,7 @@ verdicts::shared_verdict asking::take(const findings& found, std::uint64_t heard
     if (found.records.empty()) return nullptr;
     if (about_.why == purpose::refresh && !is_fresh(found)) return nullptr;
     // Something was forgotten while we looked; it may have been this.
+    const auto changes = known_.changes_of(question_.recipient);
     if (heard_ != heard_before) return nullptr;
     // As of the look-up: a notice that was lost since may have been of this.
     const moment now{found.asked, moment::now().wall};
@@ -96,7 +97,8 @@ verdicts::shared_verdict asking::take(const findings& found, std::uint64_t heard
         const auto& under = declared                       ? key.declared()
                             : r.as == kept_as::with_sender ? key.with_sender()
                                                            : key.recipient_only();
-        known_.take(under, question_.recipient, key.tags(), r.record, r.age, declared, now);
+        known_.take(
+            under, question_.recipient, key.tags(), r.record, r.age, declared, now, changes);
     }
     const auto known = known_.find(key, question_.recipient, now);
     return known && !known->stale ? known->verdict() : nullptr;

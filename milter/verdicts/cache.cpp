@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace callforward::milter::verdicts {
@@ -24,6 +25,10 @@ constexpr milliseconds oldest = std::chrono::hours(24 * 40000);  // so that noth
 // What is worth a write: answers about recipients that live longer than a restart takes.
 bool belongs_in_store(const smtpclient::verdict& v) {
     return v.outcome() != outcome::undetermined && v.finding.reason != reason::mailbox_full;
+}
+
+std::string_view domain_of(const smtpclient::mailbox& recipient) {
+    return recipient.domain() ? recipient.domain()->name() : recipient.domain_part();
 }
 
 // A record of that age as an entry of memory; its life is cut to what the configuration gives.
@@ -101,14 +106,33 @@ bool cache::restore(const digest& key,
                     const smtpclient::mailbox& recipient,
                     bool declared,
                     const moment& now) {
+    const auto since = changes_of(recipient);
     const auto r = below_->find(key);
     if (!r || r->recipient != recipient.key()) return false;
     const bool from_future = r->learnt > now.wall;
     const auto age = from_future ? milliseconds{0} : std::min(now.wall - r->learnt, oldest);
     const kept_entry e = aged(key, *r, age, declared, memory_.settings(), now.steady);
     memory_.restore(e, r->tags, r->verdict);
-    if (from_future) put(e, r->tags, recipient, r->verdict, now);
-    return true;
+    const bool rewritten = from_future && changes_of(recipient) == since;
+    if (rewritten) put(e, r->tags, recipient, r->verdict, now);
+    return still_holds(recipient, since, e, rewritten);
+}
+
+change_count cache::changes_of(const smtpclient::mailbox& recipient) const {
+    return changes_.of(domain_of(recipient));
+}
+
+// Whoever changes something counts it before the store forgets, and again before memory does: what
+// was read or asked before is entered either early enough to be forgotten, too, or with another
+// number behind it than before.
+bool cache::still_holds(const smtpclient::mailbox& recipient,
+                        change_count since,
+                        const kept_entry& entered,
+                        bool in_store) {
+    if (changes_of(recipient) == since) return true;
+    memory_.withdraw(entered.key, entered.learnt);
+    if (in_store) below_->erase(entered.key);
+    return false;
 }
 
 void cache::take(const digest& key,
@@ -117,11 +141,13 @@ void cache::take(const digest& key,
                  const record& r,
                  milliseconds age,
                  bool declared,
-                 const moment& now) {
+                 const moment& now,
+                 change_count looked_at) {
     if (r.recipient != recipient.key()) return;
     age = std::min(age, oldest);
     const kept_entry e = aged(key, r, age, declared, memory_.settings(), now.steady);
     memory_.restore(e, tags, r.verdict, now.steady);
+    still_holds(recipient, looked_at, e, false);
 }
 
 void cache::put(const kept_entry& kept,
@@ -142,15 +168,20 @@ void cache::put(const kept_entry& kept,
 std::optional<kept_entry> cache::store(const question_key& key,
                                        const smtpclient::mailbox& recipient,
                                        const smtpclient::verdict& v,
-                                       const moment& now) {
-    const auto kept = memory_.store(key, v, now.steady);
-    if (!belongs_in_store(v)) return std::nullopt;
+                                       const moment& now,
+                                       std::optional<change_count> asked_at) {
+    const change_count since = asked_at.value_or(changes_of(recipient));
+    if (changes_of(recipient) != since) return std::nullopt;
+    auto kept = memory_.store(key, v, now.steady);
+    const bool in_store = kept && belongs_in_store(v);
     // As in memory: an older "deliverable" would hide the refusal of this sender.
-    if (v.outcome() == outcome::undeliverable && !smtpclient::about_recipient_alone(v)) {
+    if (belongs_in_store(v) && v.outcome() == outcome::undeliverable &&
+        !smtpclient::about_recipient_alone(v)) {
         below_->erase(key.recipient_only());
     }
-    if (kept) put(*kept, key.tags(), recipient, v, now);
-    return kept;
+    if (in_store) put(*kept, key.tags(), recipient, v, now);
+    if (kept && !still_holds(recipient, since, *kept, in_store)) kept.reset();
+    return in_store ? kept : std::nullopt;
 }
 
 void cache::doubt(const question_key& key,
@@ -187,17 +218,12 @@ void cache::declare(const std::vector<smtpclient::mailbox>& recipients, const mo
 
 // Before what is known of a name is changed: the seed that names are made with, when it is certain.
 hash_seed cache::begin_change() {
-    forget_doubts();
     below_->wait_for_opening(for_opening);
     return below_->seed();
 }
 
 void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
-    const hash_seed seed = begin_change();
-    tag_set tags;
-    for (const auto& recipient : recipients) tags.insert(tags_of(recipient, seed).address);
-    memory_.forget_addresses(tags);
-    below_->forget_addresses(std::move(tags));
+    forget_here(recipients);
     for (const auto& recipient : recipients) {
         const recipient_tags its = tags_of(recipient, below_->seed());
         const kept_entry kept =
@@ -208,28 +234,43 @@ void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, con
 
 std::size_t cache::forget(const smtpclient::mailbox& recipient) {
     if (tell_) tell_({{change::kind::forget_address, recipient.address()}});
-    return forget_here(recipient);
+    return forget_here({recipient});
 }
 
-std::size_t cache::forget_here(const smtpclient::mailbox& recipient) {
-    const auto tag = tags_of(recipient, begin_change()).address;
-    below_->forget_address(tag);
-    return memory_.forget_address(tag);
+std::size_t cache::forget_here(const std::vector<smtpclient::mailbox>& recipients) {
+    const hash_seed seed = begin_change();
+    tag_set tags;
+    for (const auto& recipient : recipients) tags.insert(tags_of(recipient, seed).address);
+    const auto count = [&] {
+        for (const auto& recipient : recipients) changes_.add(domain_of(recipient));
+    };
+    count();
+    below_->forget_addresses(tags);
+    count();
+    forget_doubts();
+    return memory_.forget_addresses(tags);
 }
 
 std::size_t cache::forget_domain(std::string_view lower_case) {
     if (tell_) tell_({{change::kind::forget_domain, std::string(lower_case)}});
-    return forget_domain_here(lower_case);
+    return forget_domains_here({std::string(lower_case)});
 }
 
-std::size_t cache::forget_domain_here(std::string_view lower_case) {
-    const auto tag = tag_of_domain(lower_case, begin_change());
-    below_->forget_domain(tag);
-    return memory_.forget_domain(tag);
+std::size_t cache::forget_domains_here(const std::set<std::string>& lower_case) {
+    const hash_seed seed = begin_change();
+    std::set<std::uint32_t> tags;
+    for (const auto& name : lower_case) {
+        changes_.add(name);
+        tags.insert(tag_of_domain(name, seed));
+    }
+    for (const std::uint32_t tag : tags) below_->forget_domain(tag);
+    for (const auto& name : lower_case) changes_.add(name);
+    forget_doubts();
+    return memory_.forget_domains(tags);
 }
 
 // Each address once, by the last word about it or all of its domain: all of memory is looked
-// through for them together, after the domains.
+// through for the domains together, and then for the addresses.
 void cache::apply(const std::vector<change>& changes, const moment& now) {
     struct last_word {
         smtpclient::mailbox recipient;
@@ -237,6 +278,7 @@ void cache::apply(const std::vector<change>& changes, const moment& now) {
     };
     // By the domain's tag, so that a domain takes out its own at once.
     std::map<std::uint32_t, std::map<std::string, last_word>> words;
+    std::set<std::string> domains;
     for (const change& c : changes) {
         switch (c.what) {
             case change::kind::forget_address:
@@ -249,24 +291,26 @@ void cache::apply(const std::vector<change>& changes, const moment& now) {
             }
             case change::kind::forget_domain:
                 words.erase(tag_of_domain(c.name, below_->seed()));
-                forget_domain_here(c.name);
+                domains.insert(c.name);
                 break;
             case change::kind::forget_all:
                 words.clear();
+                domains.clear();
+                changes_.add_to_all();
                 forget_doubts();
                 memory_.clear();
                 break;
         }
     }
-    tag_set forgotten;
+    if (!domains.empty()) forget_domains_here(domains);
+    std::vector<smtpclient::mailbox> forgotten;
     std::vector<smtpclient::mailbox> known;
     for (const auto& [domain, of_domain] : words) {
         for (const auto& [key, word] : of_domain) {
-            if (word.declared) known.push_back(word.recipient);
-            if (!word.declared) forgotten.insert(tags(word.recipient).address);
+            (word.declared ? known : forgotten).push_back(word.recipient);
         }
     }
-    if (!forgotten.empty()) memory_.forget_addresses(forgotten);
+    if (!forgotten.empty()) forget_here(forgotten);
     if (!known.empty()) declare_here(known, now);
 }
 
@@ -289,8 +333,10 @@ milliseconds cache::longest_life() const {
 
 std::size_t cache::forget_all() {
     if (tell_) tell_({{change::kind::forget_all, {}}});
-    forget_doubts();
+    changes_.add_to_all();
     below_->forget_all();
+    changes_.add_to_all();
+    forget_doubts();
     const entry_counts before = memory_.size();
     memory_.clear();
     return before.deliverable + before.undeliverable + before.undetermined;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "milter/settings.h"
+#include "milter/verdicts/change_counts.h"
 #include "milter/verdicts/doubts.h"
 #include "milter/verdicts/key.h"
 #include "milter/verdicts/memory.h"
@@ -23,6 +24,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,11 +62,15 @@ public:
                                             const moment& now);
     // The same of memory alone: for who has just looked, and asks what has come since.
     [[nodiscard]] std::optional<known> recall(const question_key& key, const moment& now);
-    // Gives what became of it, when it is worth to be kept elsewhere.
+    // For who asks: an answer is older than a change that was made since this was another number.
+    [[nodiscard]] change_count changes_of(const smtpclient::mailbox& recipient) const;
+    // Gives what became of it, when it is worth to be kept elsewhere. Nothing is kept of an answer
+    // to a question that is older than a change.
     std::optional<kept_entry> store(const question_key& key,
                                     const smtpclient::mailbox& recipient,
                                     const smtpclient::verdict& v,
-                                    const moment& now);
+                                    const moment& now,
+                                    std::optional<change_count> asked_at = std::nullopt);
     // A refusal in doubt: it changes nothing that is known, and answers for so long, or until
     // forget_doubts(). Given where nothing is known that may answer.
     void doubt(const question_key& key,
@@ -75,14 +81,16 @@ public:
     [[nodiscard]] verdicts::doubt doubted(const question_key& key,
                                           steady_clock::time_point now) const;
     void forget_doubts() { doubts_.clear(); }
-    // What a shared store had, of an age by that store's clock; in place of what memory had.
+    // What a shared store had, of an age by that store's clock; in place of what memory had. Not
+    // when there is a change since looked_at, before which it was known to be good.
     void take(const digest& key,
               const smtpclient::mailbox& recipient,
               const recipient_tags& tags,
               const record& r,
               milliseconds age,
               bool declared,
-              const moment& now);
+              const moment& now,
+              change_count looked_at);
     // While it does not hold, what memory has is only good where nothing better can be had. Before
     // the first find(); must outlive the cache.
     void believe(const trust* t) { trust_ = t; }
@@ -133,15 +141,22 @@ private:
              const smtpclient::verdict& v,
              const moment& now);
 
+    // Undoes what was entered of what may be older than a change. True: there was none.
+    bool still_holds(const smtpclient::mailbox& recipient,
+                     change_count since,
+                     const kept_entry& entered,
+                     bool in_store);
+
     hash_seed begin_change();
     void declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now);
-    std::size_t forget_here(const smtpclient::mailbox& recipient);
-    std::size_t forget_domain_here(std::string_view lower_case);
+    std::size_t forget_here(const std::vector<smtpclient::mailbox>& recipients);
+    std::size_t forget_domains_here(const std::set<std::string>& lower_case);
 
     // Its seed is asked for each time: it has another one when a slow file has opened at last.
     std::unique_ptr<verdicts::store> below_;
     memory memory_;
     doubts doubts_;
+    change_counts changes_;
     const trust* trust_ = nullptr;
     std::function<void(const std::vector<change>&)> tell_;
 };

@@ -1,5 +1,6 @@
 #include "milter/verdicts/memory.h"
 
+#include "milter/verdicts/memory_shard.h"
 #include "milter/verdicts/record.h"
 
 #include <algorithm>
@@ -15,7 +16,6 @@ namespace {
 
 constexpr std::size_t most_shards = 64;
 constexpr std::size_t least_in_shard = 1024;  // so that a shard's own limit hardly shows
-constexpr std::chrono::minutes between_refreshes{1};
 
 // A small capacity is one shard, whose order of eviction is then exact.
 std::size_t shards_for(const cache_settings& s) {
@@ -26,16 +26,6 @@ std::size_t shards_for(const cache_settings& s) {
 // The part of a capacity that is the n-th shard's; all parts together are the capacity.
 std::size_t part_of(std::size_t capacity, std::size_t shards, std::size_t n) {
     return capacity / shards + (n < capacity % shards ? 1 : 0);
-}
-
-bool says_something(const smtpclient::verdict& v) {
-    return v.outcome() != outcome::undetermined;
-}
-
-// From then on a deliverable is asked for again while it still answers.
-steady_clock::time_point refresh_time(steady_clock::time_point learnt,
-                                      steady_clock::time_point expires) {
-    return learnt + (expires - learnt) / 4 * 3;
 }
 
 std::shared_ptr<const std::string> text_of(smtpclient::verdict& v) {
@@ -64,160 +54,6 @@ shared_verdict known::verdict() const {
         begin = end + 1;
     }
 }
-
-class memory::shard {
-public:
-    shard(std::size_t deliverable, std::size_t others, std::uint64_t random)
-        : table_(deliverable, others), random_(random) {}
-
-    // stale: how long after its life a deliverable is given; remembered: how long a refusal is
-    // kept, for the next one to be compared with.
-    std::optional<known> find(const digest& key,
-                              steady_clock::time_point now,
-                              std::chrono::seconds stale,
-                              std::chrono::seconds remembered) {
-        const std::lock_guard lock(mutex_);
-        const std::uint32_t number = table_.number_of(key);
-        if (number == table::none) return std::nullopt;
-        entry* const e = &table_.at(number);
-        if (e->expires > now) {
-            table_.use(number);
-            known k = known_of(*e);
-            k.refresh = e->is_deliverable() && !e->declared && now >= e->refresh_at;
-            if (k.refresh) e->refresh_at = now + between_refreshes;
-            return k;
-        }
-        const auto over = now - e->expires;
-        if (e->is_deliverable() && !e->declared && over < stale) {
-            known k = known_of(*e);
-            k.stale = true;
-            return k;
-        }
-        const bool refusal = e->verdict->outcome() == outcome::undeliverable;
-        if (!refusal || over >= remembered) table_.erase(*e);
-        return std::nullopt;
-    }
-
-    std::optional<kept_entry> store(entry&& fresh,
-                                    const cache_settings& s,
-                                    steady_clock::time_point now) {
-        const std::lock_guard lock(mutex_);
-        const bool says = says_something(*fresh.verdict);
-        if (entry* const old = table_.find(fresh.key)) {
-            if (old->expires > now && says_something(*old->verdict) && !says) return std::nullopt;
-            fresh.repeats = repeats_after(*old, *fresh.verdict, s, now);
-            const auto life = lifetime(*fresh.verdict, s, fresh.repeats);
-            if (says || life.count() > 0) table_.erase(*old);
-        }
-        const auto life = lifetime(*fresh.verdict, s, fresh.repeats);
-        if (life.count() <= 0) return std::nullopt;
-        fresh.learnt = now;
-        fresh.expires = now + jittered(life);
-        fresh.refresh_at = refresh_time(fresh.learnt, fresh.expires);
-        fresh.checked = now;
-        const kept_entry kept{
-            fresh.key, fresh.learnt, fresh.expires, fresh.repeats, fresh.declared};
-        table_.insert(std::move(fresh));
-        return kept;
-    }
-
-    void restore(entry&& e, bool replace) {
-        const std::lock_guard lock(mutex_);
-        entry* const old = table_.find(e.key);
-        if (old != nullptr && !replace) return;
-        if (old != nullptr && old->learnt > e.learnt) {
-            old->checked = e.checked;  // ours has not reached the store
-            return;
-        }
-        if (old != nullptr) table_.erase(*old);
-        table_.insert(std::move(e));
-    }
-
-    // Removes a deliverable: a later probe has come to another answer.
-    void forget_deliverable(const digest& key) {
-        const std::lock_guard lock(mutex_);
-        entry* const e = table_.find(key);
-        if (e != nullptr && e->is_deliverable()) table_.erase(*e);
-    }
-
-    template <class Condition>
-    std::size_t forget(Condition condition) {
-        const std::lock_guard lock(mutex_);
-        std::vector<digest> gone;
-        table_.for_each([&](const entry& e) {
-            if (condition(e)) gone.push_back(e.key);
-        });
-        for (const digest& key : gone) table_.erase(*table_.find(key));
-        return gone.size();
-    }
-
-    void show(std::uint64_t address_tag, std::vector<known>& into) {
-        const std::lock_guard lock(mutex_);
-        table_.for_each([&](const entry& e) {
-            if (e.address_tag == address_tag) into.push_back(known_of(e));
-        });
-    }
-
-    void count_domain(std::uint32_t tag, entry_counts& counts) {
-        const std::lock_guard lock(mutex_);
-        table_.for_each([&](const entry& e) {
-            if (e.domain_tag == tag) ++counts.of(e.verdict->outcome());
-        });
-    }
-
-    [[nodiscard]] std::uint64_t evictions() {
-        const std::lock_guard lock(mutex_);
-        return table_.evictions();
-    }
-
-    void clear() {
-        const std::lock_guard lock(mutex_);
-        table_.clear();
-    }
-
-    void count(entry_counts& counts) {
-        const std::lock_guard lock(mutex_);
-        counts.deliverable += table_.deliverable();
-        counts.undeliverable += table_.undeliverable();
-        counts.undetermined += table_.others() - table_.undeliverable();
-    }
-
-private:
-    static known known_of(const entry& e) {
-        return {e.verdict, e.text, e.learnt, e.expires, e.checked, false, false, false};
-    }
-
-    // A refusal counts once its life is over; one learnt twice at the same time is one. A failed
-    // probe in between hands the number on.
-    static std::uint8_t repeats_after(const entry& old,
-                                      const smtpclient::verdict& fresh,
-                                      const cache_settings& s,
-                                      steady_clock::time_point now) {
-        if (fresh.outcome() == outcome::deliverable || old.is_deliverable()) return 0;
-        if (now - old.expires >= s.undeliverable_max) return 0;
-        const bool refused = old.verdict->outcome() == outcome::undeliverable &&
-                             old.verdict->finding.reason != reason::mailbox_full;
-        const int repeats = old.repeats + (refused && old.expires <= now ? 1 : 0);
-        return static_cast<std::uint8_t>(std::min(repeats, 60));
-    }
-
-    // Shortened by up to a tenth; never prolonged, a configured life is a promise.
-    steady_clock::duration jittered(std::chrono::seconds life) {
-        // SplitMix64: nobody gains by guessing it.
-        random_ += 0x9e3779b97f4a7c15U;
-        std::uint64_t z = random_;
-        z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
-        z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
-        z ^= z >> 31U;
-        const auto thousandths = static_cast<std::int64_t>(z % 101);
-        const std::chrono::milliseconds whole(life);
-        return whole - whole / 1000 * thousandths;
-    }
-
-    std::mutex mutex_;
-    table table_;
-    std::uint64_t random_;
-};
 
 memory::memory(const cache_settings& settings, std::uint64_t random)
     : stale_(settings.stale), remembered_(settings.undeliverable_max), settings_(settings) {
@@ -332,6 +168,10 @@ kept_entry memory::enter_declared(const digest& key,
     return shard_of(key).store(std::move(e), settings(), now).value_or(kept_entry{key, now, now});
 }
 
+void memory::withdraw(const digest& key, steady_clock::time_point learnt) {
+    shard_of(key).withdraw(key, learnt);
+}
+
 template <class Condition>
 std::size_t memory::forget(Condition condition) {
     std::size_t count = 0;
@@ -349,6 +189,10 @@ std::size_t memory::forget_addresses(const tag_set& tags) {
 
 std::size_t memory::forget_domain(std::uint32_t tag) {
     return forget([tag](const entry& e) { return e.domain_tag == tag; });
+}
+
+std::size_t memory::forget_domains(const std::set<std::uint32_t>& tags) {
+    return forget([&](const entry& e) { return tags.contains(e.domain_tag); });
 }
 
 std::vector<known> memory::show(std::uint64_t address_tag) {

@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -100,10 +101,13 @@ public:
     kept_entry enter_declared(const digest& key,
                               const recipient_tags& tags,
                               steady_clock::time_point now);
+    // What has just been stored or restored, learnt then, is not to be known after all.
+    void withdraw(const digest& key, steady_clock::time_point learnt);
     // Return how many entries there were; all shards are looked through.
     std::size_t forget_address(std::uint64_t tag);
     std::size_t forget_addresses(const tag_set& tags);
     std::size_t forget_domain(std::uint32_t tag);
+    std::size_t forget_domains(const std::set<std::uint32_t>& tags);
     [[nodiscard]] std::vector<known> show(std::uint64_t address_tag);
     [[nodiscard]] entry_counts count_domain(std::uint32_t tag);
 

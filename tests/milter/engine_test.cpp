@@ -6,8 +6,11 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <future>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace callforward;
@@ -226,4 +229,35 @@ TEST_CASE("an engine ends with questions under way") {
         CHECK(host.wait_for("ehlo", 8));
     }
     CHECK(host.wait_for("disconnect", 8));
+}
+
+TEST_CASE("Who asks after a change does not join who asked before it, whose answer is not kept") {
+    const std::vector<std::pair<std::string, std::function<void(engine&)>>> changes{
+        {"forget",
+         [](engine& e) { e.known().forget(smtpclient::mailbox::parse("u@a.test").value()); }},
+        {"forget domain", [](engine& e) { e.known().forget_domain("a.test"); }},
+        {"forget all", [](engine& e) { e.known().forget_all(); }}};
+    for (const auto& [name, change] : changes) {
+        CAPTURE(name);
+        played_next_hop host("rcpt u@* DELAY 1000 550 5.1.1 no such user\n");
+        engine e(tests::in_memory_settings(), 1);
+        auto before = ask_beside(e, about(host, "u@a.test"));
+        REQUIRE(host.wait_for("ehlo"));
+        change(e);
+        host.use("");
+        CHECK(ask(e, about(host, "u@a.test")).source == "probe");
+        CHECK(before.get().source == "probe");
+        CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "cache"});
+    }
+}
+
+TEST_CASE("What is declared while the next hop is asked is not refused afterwards") {
+    const played_next_hop host("rcpt u@* DELAY 500 550 5.1.1 no such user\n");
+    engine e(tests::in_memory_settings(), 1);
+    auto before = ask_beside(e, about(host, "u@a.test"));
+    REQUIRE(host.wait_for("ehlo"));
+    e.known().declare(smtpclient::mailbox::parse("u@a.test").value(), verdicts::moment::now());
+    CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "cache"});
+    CHECK(before.get() == asked{"unknown_user", "probe"});
+    CHECK(ask(e, about(host, "u@a.test")) == asked{"accepted", "cache"});
 }

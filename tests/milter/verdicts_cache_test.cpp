@@ -5,6 +5,8 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 using namespace callforward;
 using namespace std::chrono_literals;
@@ -33,10 +35,13 @@ public:
     [[nodiscard]] hash_seed seed() const override { return seed_; }
     [[nodiscard]] std::optional<record> find(const digest& key) override {
         const auto row = records_.find(key.text());
-        return row == records_.end() ? std::nullopt : std::optional(row->second);
+        const auto found = row == records_.end() ? std::nullopt : std::optional(row->second);
+        if (found && after_find) std::exchange(after_find, nullptr)();
+        return found;
     }
     void put(const digest& key, const record& r) override {
         records_.insert_or_assign(key.text(), r);
+        if (after_put) std::exchange(after_put, nullptr)();
     }
     void erase(const digest& key) override { records_.erase(key.text()); }
     void forget_address(std::uint64_t tag) override {
@@ -46,6 +51,10 @@ public:
         std::erase_if(records_, [tag](const auto& row) { return row.second.tags.domain == tag; });
     }
     bool flush(std::chrono::milliseconds) override { return true; }
+
+    // What another thread does just then; once.
+    std::function<void()> after_find;
+    std::function<void()> after_put;
 
 private:
     kept_records& records_;
@@ -326,5 +335,110 @@ TEST_CASE("A refusal in doubt answers for a while, and is forgotten with anythin
         CHECK(run.all.doubted(key, now).verdict);
         forget();
         CHECK_FALSE(run.all.doubted(key, now).verdict);
+    }
+}
+
+namespace {
+
+struct named_change {
+    std::string name;
+    std::function<void(cache&)> make;
+    bool makes_known = false;
+};
+
+std::vector<named_change> changes_of(const std::string& rcpt, const moment& now) {
+    const auto whom = smtpclient::mailbox::parse(rcpt).value();
+    return {{"forget", [=](cache& all) { all.forget(whom); }},
+            {"forget domain", [=](cache& all) { all.forget_domain(whom.domain()->name()); }},
+            {"forget all", [](cache& all) { all.forget_all(); }},
+            {"declare", [=](cache& all) { all.declare(whom, now); }, true}};
+}
+
+// The store of the tests forgets what it is told to, but has no forget_all().
+void forget_records(const named_change& c, kept_records& records) {
+    if (c.name == "forget all") records.clear();
+}
+
+}  // namespace
+
+TEST_CASE("What was read in the store before a change is not known after it") {
+    for (const auto age : {1min, -60min}) {  // learnt before, and by a clock that was ahead
+        for (const auto& c : changes_of("u@a1.test", start)) {
+            CAPTURE(c.name);
+            kept_records records;
+            one_run(records).store("u@a1.test", unknown, after(-age));
+            REQUIRE(records.size() == 1);
+            auto store = std::make_unique<fake_store>(records);
+            fake_store& below = *store;
+            cache all({}, std::move(store));
+            below.after_find = [&] {
+                c.make(all);
+                forget_records(c, records);
+            };
+            const auto q = question_of("u@a1.test");
+            const auto key = all.key_of(q, "f");
+            CHECK(all.find(key, q.recipient, start).has_value() == c.makes_known);
+            const auto later = all.find(key, q.recipient, start);
+            CHECK(later.has_value() == c.makes_known);
+            CHECK((!later || later->kept->outcome() == smtpclient::outcome::deliverable));
+        }
+    }
+}
+
+TEST_CASE("The answer to a question from before a change is not kept") {
+    for (const auto& c : changes_of("u@a1.test", start)) {
+        for (const bool meanwhile : {false, true}) {  // or just while it is stored
+            CAPTURE(c.name);
+            CAPTURE(meanwhile);
+            kept_records records;
+            auto store = std::make_unique<fake_store>(records);
+            fake_store& below = *store;
+            cache all({}, std::move(store));
+            const auto q = question_of("u@a1.test");
+            const auto key = all.key_of(q, "f");
+            const auto asked_at = all.changes_of(q.recipient);
+            if (meanwhile) {
+                below.after_put = [&] { c.make(all); };
+            } else {
+                c.make(all);
+            }
+            CHECK_FALSE(all.store(key, q.recipient, unknown, start, asked_at));
+            const auto later = all.find(key, q.recipient, start);
+            CHECK(later.has_value() == c.makes_known);
+            CHECK((!later || later->kept->outcome() == smtpclient::outcome::deliverable));
+            CHECK(records.size() == (c.makes_known ? 1 : 0));
+
+            const auto asked_after = all.changes_of(q.recipient);
+            CHECK(all.store(key, q.recipient, unknown, start, asked_after));
+        }
+    }
+}
+
+TEST_CASE("A change of one domain leaves the answers about another one") {
+    kept_records records;
+    one_run run(records);
+    const auto q = question_of("u@a1.test");
+    const auto asked_at = run.all.changes_of(q.recipient);
+    run.all.forget(smtpclient::mailbox::parse("u@b2.test").value());
+    run.all.forget_domain("c3.test");
+    CHECK(run.all.store(run.all.key_of(q, "f"), q.recipient, unknown, start, asked_at));
+}
+
+TEST_CASE("What a shared store had before a change is not taken after it") {
+    for (const auto& c : changes_of("u@a1.test", start)) {
+        CAPTURE(c.name);
+        kept_records records;
+        one_run(records).store("u@a1.test", unknown, start);
+        const record old = records.begin()->second;
+        records.clear();
+        cache all({}, std::make_unique<fake_store>(records));
+        const auto q = question_of("u@a1.test");
+        const auto key = all.key_of(q, "f");
+        const auto looked_at = all.changes_of(q.recipient);
+        c.make(all);
+        all.take(key.recipient_only(), q.recipient, key.tags(), old, 0ms, false, start, looked_at);
+        const auto later = all.recall(key, start);
+        CHECK(later.has_value() == c.makes_known);
+        CHECK((!later || later->kept->outcome() == smtpclient::outcome::deliverable));
     }
 }
