@@ -45,11 +45,46 @@ lmdb_file::result result_of(int error, std::string& why) {
 
 }  // namespace
 
+// One read transaction. Whatever ends the reading, want of memory too, it must end: the pages that
+// it sees are kept from being used again.
+class lmdb_file::reading {
+public:
+    explicit reading(lmdb_file& file) : file_(file), transaction_(file.begin_read()) {}
+    ~reading() {
+        if (cursor_ != nullptr) mdb_cursor_close(cursor_);
+        if (transaction_ != nullptr) file_.end_read(transaction_);
+    }
+    reading(const reading&) = delete;
+    reading& operator=(const reading&) = delete;
+
+    [[nodiscard]] std::optional<std::string_view> get(std::string_view key) {
+        MDB_val wanted = value_of(key);
+        MDB_val found{};
+        if (transaction_ == nullptr ||
+            mdb_get(transaction_, file_.database_, &wanted, &found) != MDB_SUCCESS) {
+            return std::nullopt;
+        }
+        return bytes_of(found);
+    }
+    // Nothing when it cannot be had.
+    [[nodiscard]] MDB_cursor* cursor() {
+        if (transaction_ == nullptr) return nullptr;
+        const int error = mdb_cursor_open(transaction_, file_.database_, &cursor_);
+        return error == MDB_SUCCESS ? cursor_ : nullptr;
+    }
+
+private:
+    lmdb_file& file_;
+    MDB_txn* const transaction_;
+    MDB_cursor* cursor_ = nullptr;
+};
+
 std::unique_ptr<lmdb_file> lmdb_file::open(const std::string& directory,
                                            std::size_t map_size,
                                            std::string& why) {
     std::unique_ptr<lmdb_file> file(new lmdb_file);
     file->map_size_ = map_size;
+    file->idle_.reserve(most_idle);
     file->step_ = std::clamp<std::size_t>(map_size / usual_page / 40, 16, most_in_step);
     int error = mdb_env_create(&file->environment_);
     if (error == MDB_SUCCESS) error = mdb_env_set_mapsize(file->environment_, map_size);
@@ -110,14 +145,9 @@ void lmdb_file::end_read(MDB_txn* transaction) {
 }
 
 std::optional<std::string> lmdb_file::get(std::string_view key) {
-    MDB_txn* const transaction = begin_read();
-    if (transaction == nullptr) return std::nullopt;
-    MDB_val wanted = value_of(key);
-    MDB_val found{};
-    std::optional<std::string> value;
-    if (mdb_get(transaction, database_, &wanted, &found) == MDB_SUCCESS) value = bytes_of(found);
-    end_read(transaction);
-    return value;
+    reading all(*this);
+    const auto bytes = all.get(key);
+    return bytes ? std::optional<std::string>(*bytes) : std::nullopt;
 }
 
 lmdb_file::result lmdb_file::write(const changes& all, std::string& why) {
@@ -156,13 +186,9 @@ lmdb_file::result lmdb_file::erase_all(std::string& why) {
 }
 
 bool lmdb_file::scan(std::string& from, std::size_t limit, const visitor& visit) {
-    MDB_txn* const transaction = begin_read();
-    if (transaction == nullptr) return false;
-    MDB_cursor* cursor = nullptr;
-    if (mdb_cursor_open(transaction, database_, &cursor) != MDB_SUCCESS) {
-        end_read(transaction);
-        return false;
-    }
+    reading all(*this);
+    MDB_cursor* const cursor = all.cursor();
+    if (cursor == nullptr) return false;
     MDB_val key = value_of(from);
     MDB_val value{};
     int error = mdb_cursor_get(cursor, &key, &value, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
@@ -172,8 +198,6 @@ bool lmdb_file::scan(std::string& from, std::size_t limit, const visitor& visit)
     }
     const bool more = error == MDB_SUCCESS;
     if (more) from = bytes_of(key);
-    mdb_cursor_close(cursor);
-    end_read(transaction);
     return more;
 }
 

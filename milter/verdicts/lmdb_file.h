@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+struct MDB_cursor;
 struct MDB_env;
 struct MDB_txn;
 
@@ -47,6 +48,8 @@ public:
     [[nodiscard]] double used();  // of the map, 0 to 1
 
 private:
+    class reading;
+
     lmdb_file() = default;
     [[nodiscard]] MDB_txn* begin_read();
     void end_read(MDB_txn* transaction);
@@ -56,7 +59,7 @@ private:
     std::size_t map_size_ = 0;
     std::size_t step_ = 0;
     std::mutex mutex_;
-    std::vector<MDB_txn*> idle_;  // reset, to be renewed
+    std::vector<MDB_txn*> idle_;  // reset, to be renewed; has room for all from the start
 };
 
 }  // namespace callforward::milter::verdicts
