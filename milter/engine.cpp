@@ -161,7 +161,7 @@ void engine::use(const settings& s) {
 }
 
 void engine::save(std::chrono::milliseconds at_most) {
-    static_cast<void>(known_.flush(at_most));
+    known_.finish(at_most);
     if (edge_) edge_->finish(at_most);
 }
 

@@ -21,6 +21,7 @@ using smtpclient::printable_utf8;
 
 constexpr std::chrono::milliseconds patience_with_hosts{2000};
 constexpr std::chrono::milliseconds patience_with_store{3000};
+constexpr std::chrono::milliseconds patience_with_disk{1000};
 constexpr std::size_t most_shown = 1000;
 constexpr std::size_t page_size = 5000;
 constexpr int bad_request = 400;
@@ -166,7 +167,12 @@ std::uint64_t control_api::newest_change() const {
 // Whoever sends the next change after this answer leaves the store time for this one.
 http_response control_api::changed(std::uint64_t after, json about) const {
     const fleet::edge* const edge = watched_.asking.shared();
-    if (edge == nullptr) return good(about);
+    if (edge == nullptr) {
+        verdicts::cache& all = watched_.asking.known();
+        const bool fails = !all.flush(patience_with_disk) && !all.below().complaint().empty();
+        if (fails) about["written"] = false;
+        return good(about);
+    }
     const auto standing = edge->unwritten().wait(after, patience_with_store);
     about["shared"] = standing.written;
     if (standing.merged) {

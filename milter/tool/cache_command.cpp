@@ -95,9 +95,24 @@ void say_shared(const json& answer) {
     std::cout << state.words();
 }
 
+bool is_unwritten(const json& answer) {
+    const auto found = answer.find("written");
+    return found != answer.end() && *found == json(false);
+}
+
+// How a change ends that may be undone by a restart.
+int exit_code(bool unwritten) {
+    if (!unwritten) return EX_OK;
+    std::cerr
+        << "callforward: the cache on disk cannot be written: it is so now, but may not be so "
+           "after a restart\n";
+    return EX_TEMPFAIL;
+}
+
 struct import_sums {
     std::size_t known = 0;
     std::size_t bad = 0;
+    bool unwritten = false;
     shared_state shared;
 };
 
@@ -154,6 +169,7 @@ import_sums import_all(const daemon_client& daemon, std::istream& from, const st
         const json result = daemon.post("/v1/known", {{"addresses", std::move(addresses)}});
         sums.known += result.at("known").get<std::size_t>();
         sums.shared.add(result);
+        sums.unwritten = is_unwritten(result);  // the last one tells of all
         for (const json& refused : result.at("bad")) {
             complain(file, some.good.at(refused.at("index").get<std::size_t>()), ++sums.bad);
         }
@@ -241,7 +257,7 @@ int run_cache_forget(const daemon_options& o, const std::string& what) {
         std::cout << "Forgotten; " << text_at(result, "forgotten") << " entries were in memory.\n";
         say_shared(result);
     }
-    return EX_OK;
+    return exit_code(is_unwritten(result));
 }
 
 int run_cache_import(const daemon_options& o, const std::string& file) {
@@ -256,6 +272,7 @@ int run_cache_import(const daemon_options& o, const std::string& file) {
     if (o.json) {
         json said{{"known", sums.known}, {"bad", sums.bad}};
         sums.shared.put_into(said);
+        if (sums.unwritten) said["written"] = false;
         std::cout << said.dump() << '\n';
     } else {
         std::cout << sums.known << " addresses are known to exist";
@@ -263,7 +280,8 @@ int run_cache_import(const daemon_options& o, const std::string& file) {
         std::cout << ".\n";
         std::cout << sums.shared.words();
     }
-    return sums.bad > 0 ? EX_DATAERR : EX_OK;
+    const int code = exit_code(sums.unwritten);
+    return sums.bad > 0 ? EX_DATAERR : code;
 }
 
 int run_cache_export(const daemon_options& o) {
@@ -304,7 +322,7 @@ int run_cache_flush(const daemon_options& o) {
                                      : stored + " in the store.\n");
         say_shared(result);
     }
-    return EX_OK;
+    return exit_code(is_unwritten(result));
 }
 
 }  // namespace callforward::tool

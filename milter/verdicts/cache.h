@@ -122,9 +122,14 @@ public:
     [[nodiscard]] entry_counts size() const { return memory_.size(); }
     [[nodiscard]] std::uint64_t evictions() const { return memory_.evictions(); }
 
-    void use(const cache_settings& settings) { memory_.use(settings); }
+    void use(const cache_settings& settings) {
+        memory_.use(settings);
+        below_->keep(settings.stale, settings.undeliverable_max);
+    }
     [[nodiscard]] cache_settings settings() const { return memory_.settings(); }
     // Before the process ends.
+    void finish(std::chrono::milliseconds at_most) { below_->finish(at_most); }
+    // Until what was changed is written; false: it is not by then.
     bool flush(std::chrono::milliseconds at_most) { return below_->flush(at_most); }
 
 private:

@@ -3,6 +3,8 @@
 #include "milter/verdicts/record.h"
 
 #include <algorithm>
+#include <iterator>
+#include <new>
 
 namespace callforward::milter::verdicts {
 
@@ -60,9 +62,32 @@ void change_group::forget(const forgetting& what) {
 
 void change_group::give_to(change_group& later) {
     std::erase_if(changes, [&](const auto& row) { return later.forgets(row.second); });
+    give_forgotten_to(later);
     later.changes.merge(changes);  // what is there already is newer
-    later.forgotten.insert(later.forgotten.begin(), forgotten.begin(), forgotten.end());
     *this = {};
+}
+
+bool change_group::forgets_everything() const {
+    return std::any_of(forgotten.begin(), forgotten.end(), [](const forgetting& f) {
+        return f.kind == forgetting::what::everything;
+    });
+}
+
+// Where there is no memory for both, everything is forgotten: what holds that is there already.
+void change_group::give_forgotten_to(change_group& later) {
+    if (later.forgotten.empty()) {
+        later.forgotten.swap(forgotten);
+        return;
+    }
+    try {
+        later.forgotten.insert(later.forgotten.begin(),
+                               std::make_move_iterator(forgotten.begin()),
+                               std::make_move_iterator(forgotten.end()));
+    } catch (const std::bad_alloc&) {
+        later.forgotten.clear();
+        later.forgotten.push_back({forgetting::what::everything, {}});
+    }
+    forgotten.clear();
 }
 
 }  // namespace callforward::milter::verdicts

@@ -39,8 +39,13 @@ struct change_group {
     // The names are of another seed: nobody can tell any more who was to be forgotten, if anybody
     // was (true); then everybody is.
     bool lose_names();
-    // This group is older than `later`, and has to be written with it after all.
+    [[nodiscard]] bool forgets_everything() const;
+    // This group is older than `later`, and has to be written with it after all. Where memory fails
+    // in it, what is to be forgotten still is.
     void give_to(change_group& later);
+
+private:
+    void give_forgotten_to(change_group& later);
 };
 
 }  // namespace callforward::milter::verdicts

@@ -126,6 +126,13 @@ lmdb_file::result claim_lmdb(lmdb_file& file, const hash_seed& seed, std::string
     return file.write(first, why);
 }
 
+bool remove_lmdb(const std::string& directory) {
+    std::error_code error;
+    if (!fs::remove(directory + "/data.mdb", error)) return false;
+    fs::remove(directory + "/lock.mdb", error);  // about the file that has gone
+    return true;
+}
+
 opened_file open_lmdb(const lmdb_options& options, const hash_seed& seed) {
     return opening(options).run(seed);
 }

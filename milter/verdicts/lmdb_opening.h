@@ -27,6 +27,9 @@ struct opened_file {
 // `seed` becomes that of a new database.
 [[nodiscard]] opened_file open_lmdb(const lmdb_options& options, const hash_seed& seed);
 
+// So that nobody opens it again; who has it open, closes it afterwards.
+[[nodiscard]] bool remove_lmdb(const std::string& directory);
+
 // Writes what the database is; for a new or emptied one.
 [[nodiscard]] lmdb_file::result claim_lmdb(lmdb_file& file,
                                            const hash_seed& seed,

@@ -1,8 +1,10 @@
 #include "milter/verdicts/lmdb_store.h"
 
 #include "milter/verdicts/change_group.h"
+#include "milter/verdicts/lmdb_condition.h"
 #include "milter/verdicts/lmdb_file.h"
 #include "milter/verdicts/lmdb_opening.h"
+#include "milter/verdicts/lmdb_room.h"
 #include "milter/verdicts/lmdb_sweeping.h"
 
 #include <algorithm>
@@ -20,12 +22,6 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 using result = lmdb_file::result;
-
-constexpr std::string_view unwritable =
-    "the cache on disk cannot be written; new verdicts are kept in memory";
-constexpr std::string_view late =
-    "the cache on disk is emptied: it could be used too late for what was to be forgotten";
-constexpr double nearly_full = 0.8;  // erasing needs pages, too
 
 }  // namespace
 
@@ -46,6 +42,17 @@ public:
         }
         wake_.notify_all();
         thread_.join();
+        leave();
+    }
+
+    // A restart must not believe what was to be forgotten.
+    void leave() {
+        {
+            const std::lock_guard lock(mutex_);
+            if (queue_.forgotten.empty() && writing_.forgotten.empty()) return;
+            if (file_ && file_->entries() <= 1) return;
+        }
+        remove_file();
     }
 
     std::shared_ptr<lmdb_file> file() const {
@@ -95,8 +102,11 @@ public:
         std::unique_lock lock(mutex_);
         const auto written = [this] { return queue_.empty() && writing_.empty(); };
         urgent_ = true;
+        const std::size_t failures = failures_;
+        if (failing_ && file_) next_try_ = clock::now();  // somebody waits for it
         wake_.notify_one();
-        changed_.wait_for(lock, at_most, [&] { return !file_ || failing_ || written(); });
+        changed_.wait_for(
+            lock, at_most, [&] { return !file_ || failures_ != failures || written(); });
         return written();
     }
 
@@ -108,6 +118,16 @@ public:
         return read_page(*file, std::move(from), limit, seed(), [this](std::string_view bytes) {
             return is_forgotten(bytes);
         });
+    }
+
+    [[nodiscard]] std::string complaint() const {
+        const std::lock_guard lock(mutex_);
+        if (!file_) return "the cache on disk cannot be used; the log says why";
+        return failing_ ? "the cache on disk cannot be written; the log says why" : "";
+    }
+
+    void use(std::chrono::seconds stale, std::chrono::seconds remembered) {
+        room_.use(stale, remembered);
     }
 
     std::size_t size() const {
@@ -152,18 +172,18 @@ private:
             tried_ = true;
         }
         changed_.notify_all();
-        while (wait_for_work()) {
+        for (bool goes_on = true; goes_on;) {
+            goes_on = wait_for_work();
             try {
-                if (!file_) open();
+                if (!file_ && goes_on) open();
                 if (file_) write_queue();
                 std::string why;
-                if (file_ && sweep_is_due() && sweep(why) != result::done)
-                    say_failing(unwritable, why);
-            } catch (const std::bad_alloc&) {  // this group is forgotten, as by a kill
-                finish_group(result::done);
+                if (file_ && goes_on && sweep_is_due() && room_.sweep(*file_, why) != result::done)
+                    condition_.failing(condition_.unwritable, why);
+            } catch (const std::bad_alloc&) {
+                finish_group(result::failed);
             }
         }
-        if (file_) write_queue();
     }
 
     // False: the end.
@@ -199,26 +219,46 @@ private:
             urgent_ = false;
         }
         std::string why;
-        result r = make_room(false, why);
+        result r = room_.make(*file_, false, seed(), why);
         if (r == result::done) r = write_group(why);
         if (r == result::full) {
-            r = make_room(true, why);
+            r = room_.make(*file_, true, seed(), why);
             if (r == result::done) r = write_group(why);
         }
-        r == result::done ? say_usable() : say_failing(unwritable, why);
+        r == result::done ? condition_.usable() : condition_.failing(condition_.unwritable, why);
+        const bool nothing_counts = writing_.forgets_everything();
         finish_group(r);
-        if (r == result::damaged) reopen();
+        // Damaged again, though it was looked at: not before the next try.
+        was_damaged_ = r == result::damaged && !was_damaged_;
+        if (was_damaged_) reopen();
+        // Where it cannot be emptied, there may be room for a new one.
+        const bool is_void = r != result::done && nothing_counts && file_ && file_->entries() > 1;
+        if (is_void && remove_file()) reopen();
+    }
+
+    bool remove_file() {
+        if (!remove_lmdb(options_.directory)) return false;
+        condition_.warn(condition_.removed);
+        return true;
     }
 
     void finish_group(result r) {
         {
             const std::lock_guard lock(mutex_);
-            if (r == result::failed) writing_.give_to(queue_);
+            if (r != result::done) give_back();
             writing_ = {};
             failing_ = r != result::done;
             if (failing_) next_try_ = clock::now() + options_.try_again;
+            if (failing_) ++failures_;
         }
         changed_.notify_all();
+    }
+
+    void give_back() {
+        try {
+            writing_.give_to(queue_);
+        } catch (const std::bad_alloc&) {  // some verdicts are lost, as by a kill
+        }
     }
 
     result write_group(std::string& why) {
@@ -230,55 +270,18 @@ private:
         return r == result::done ? file_->write(writing_.changes, why) : r;
     }
 
-    result sweep(std::string& why) {
-        return erase_expired(*file_, options_.stale, options_.remembered, why);
-    }
-
-    // Erasing frees few pages, but room in all of them: until as many entries are there again,
-    // nothing more has to go.
-    result make_room(bool is_full, std::string& why) {
-        const std::size_t entries = file_->entries();
-        if (!is_full && (file_->used() < nearly_full || entries < room_until_)) return result::done;
-        result r = sweep(why);
-        if (r == result::done && file_->entries() > entries - entries / 10) r = drop_oldest(why);
-        // Pages get emptier as records come and go; where that eats up the reserve, fewer stay.
-        const std::size_t left = file_->entries();
-        room_until_ =
-            file_->used() > 0.9 ? left + (entries - std::min(left, entries)) / 2 : entries;
-        if (r != result::full) return r;
-        // Not even erasing has room: begin anew, but stay ours.
-        r = file_->erase_all(why);
-        return r == result::done ? claim_lmdb(*file_, seed(), why) : r;
-    }
-
-    result drop_oldest(std::string& why) {
-        if (!std::exchange(said_full_, true)) {
-            options_.say(log_level::warning,
-                         "the cache on disk is full; what is oldest is dropped",
-                         {{"directory", options_.directory}});
-        }
-        return erase_oldest(*file_, why);
-    }
-
     void open() {
         opened_file opened = open_lmdb(options_, seed());
-        if (!opened.file) {
-            say_failing("the cache on disk cannot be used; verdicts are kept in memory only",
-                        opened.why);
-        } else {
-            say_usable();
-        }
+        opened.file ? condition_.usable() : condition_.failing(condition_.unusable, opened.why);
         const std::lock_guard lock(mutex_);
         next_try_ = clock::now() + options_.try_again;
         if (!opened.file) return;
         if (opened.seed != seed()) {
             adopt(opened.seed);
-            if (queue_.lose_names()) {
-                options_.say(log_level::warning, late, {{"directory", options_.directory}});
-            }
+            if (queue_.lose_names()) condition_.warn(condition_.late);
         }
         failing_ = false;
-        room_until_ = 0;
+        room_.begin_anew();
         file_ = std::move(opened.file);
     }
 
@@ -292,18 +295,6 @@ private:
         while (old.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         old.reset();
         open();  // looks at the file, and moves it aside if need be
-    }
-
-    void say_failing(std::string_view what, const std::string& why) {
-        if (std::exchange(said_failing_, true)) return;
-        options_.say(log_level::error, what, {{"directory", options_.directory}, {"why", why}});
-    }
-
-    void say_usable() {
-        if (!std::exchange(said_failing_, false)) return;
-        options_.say(log_level::info,
-                     "the cache on disk can be used again",
-                     {{"directory", options_.directory}});
     }
 
     const lmdb_options options_;
@@ -320,14 +311,15 @@ private:
     bool tried_ = false;
     bool urgent_ = false;
     bool failing_ = false;
+    std::size_t failures_ = 0;
     bool stopping_ = false;
     clock::time_point next_sweep_;
     clock::time_point next_try_;
 
     // The thread's own.
-    std::size_t room_until_ = 0;
-    bool said_failing_ = false;
-    bool said_full_ = false;
+    bool was_damaged_ = false;
+    lmdb_condition condition_{options_};
+    lmdb_room room_{options_};
     std::thread thread_;
 };
 
@@ -372,6 +364,10 @@ bool lmdb_store::flush(std::chrono::milliseconds at_most) {
     return implementation_->flush(at_most);
 }
 
+void lmdb_store::finish(std::chrono::milliseconds at_most) {
+    if (!flush(at_most)) implementation_->leave();
+}
+
 std::optional<store::page> lmdb_store::list(const std::string& from, std::size_t limit) {
     return implementation_->list(from, limit);
 }
@@ -382,7 +378,11 @@ bool lmdb_store::forget_all() {
 }
 
 std::string lmdb_store::complaint() const {
-    return is_open() ? "" : "the cache on disk cannot be used; the log says why";
+    return implementation_->complaint();
+}
+
+void lmdb_store::keep(std::chrono::seconds stale, std::chrono::seconds remembered) {
+    implementation_->use(stale, remembered);
 }
 
 bool lmdb_store::is_open() const {

@@ -7,7 +7,9 @@
 // the sync after it is left out; a power cut may cost a group more, never the file. Never
 // MDB_WRITEMAP: a stray write of ours, or a full disk under the map, would be in the file. A file
 // that is damaged or no database of ours is moved aside (".corrupt-<time>"). What cannot be opened
-// or written is said once, tried again every minute, and done without meanwhile. Bounded: expired
+// or written is said once, tried again every minute, and done without meanwhile; where everything
+// is to be forgotten and that cannot be written, or anything until the end, the file is removed, so
+// that no restart believes it. Bounded: expired
 // records are swept, and when four fifths of the map are used, the oldest tenth goes; of changes
 // that wait, so many are kept whole, and of more only that the file's record is outdated.
 #pragma once
@@ -54,10 +56,12 @@ public:
     void forget_domain(std::uint32_t tag) override;
     void forget_addresses(tag_set tags) override;
     bool flush(std::chrono::milliseconds at_most) override;
+    void finish(std::chrono::milliseconds at_most) override;
     [[nodiscard]] std::optional<page> list(const std::string& from, std::size_t limit) override;
     bool forget_all() override;
     [[nodiscard]] std::size_t records() const override { return size(); }
     [[nodiscard]] std::string complaint() const override;
+    void keep(std::chrono::seconds stale, std::chrono::seconds remembered) override;
 
     [[nodiscard]] bool is_open() const;
     [[nodiscard]] std::size_t size() const;  // records written; 0 while not open

@@ -36,10 +36,15 @@ lmdb_file::result erase_expired(lmdb_file& file,
                                 std::chrono::seconds stale,
                                 std::chrono::seconds remembered,
                                 std::string& why) {
-    const auto now = std::chrono::system_clock::now();
+    const auto now =
+        std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
     const auto is_over = [&](std::string_view bytes) {
         const auto head = head_of(bytes);
-        return !head || head->expires + (head->deliverable ? stale : remembered) < now;
+        if (!head) return true;
+        const auto kept = std::chrono::milliseconds(head->deliverable ? stale : remembered);
+        // Or learnt by a clock that was far ahead. Differences, which no bytes make overflow.
+        const auto ahead = head->learnt - now;
+        return now - head->expires > kept || ahead - (head->expires - head->learnt) > kept;
     };
     return erase_where(file, is_over, why);
 }

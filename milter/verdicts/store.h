@@ -41,6 +41,8 @@ public:
     }
     // Waits until all that was queued before is kept, or that long. True when it is.
     virtual bool flush(std::chrono::milliseconds at_most) = 0;
+    // The same before the process ends, destroyed or not: what is to be forgotten then is.
+    virtual void finish(std::chrono::milliseconds at_most) { flush(at_most); }
 
     // For the control socket; a store that cannot do these says so.
     struct page {
@@ -55,6 +57,8 @@ public:
     // Forgets everything; false when that is not possible.
     virtual bool forget_all() { return false; }
     [[nodiscard]] virtual std::size_t records() const { return 0; }
+    // How long a deliverable is kept after its life, and any other, from now on.
+    virtual void keep(std::chrono::seconds /*stale*/, std::chrono::seconds /*remembered*/) {}
     // "": usable; else what is the matter.
     [[nodiscard]] virtual std::string complaint() const { return {}; }
 };

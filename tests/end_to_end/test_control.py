@@ -171,6 +171,32 @@ class Cache(ControlFixture):
         done = self.tool("cache", "import", self.box.path(""), code=66)
         self.assertIn("Is a directory", done.stderr)
 
+    def test_a_full_disk_is_told_to_who_forgets_and_a_restart_believes_nothing(self):
+        folder = self.box.path("small")
+        os.makedirs(folder)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", folder], check=True)
+        store = ("--set", f'cache.store="lmdb:{folder}/verdicts"')
+        self.daemon.stop()
+        self.daemon.start(*store)
+        self.assertEqual(self.ask("known7@one.test").code, 250)
+        self.assertEqual(self.tool("cache", "forget", "nobody@one.test").stderr, "")
+        with open(f"{folder}/filler", "wb", buffering=0) as filler, self.assertRaises(OSError):
+            while True:
+                filler.write(b"x" * 4096)
+        more = self.box.write("more", "".join(f"more{number}@one.test\n" for number in range(5000)))
+        self.assertIn("cannot be written", self.tool("cache", "import", more, code=75).stderr)
+        forgotten = self.tool("cache", "forget", "known7@one.test", code=75)
+        self.assertIn("cannot be written", forgotten.stderr)
+        self.assertIs(self.json("cache", "forget", "known7@one.test", code=75)["written"], False)
+        self.assertIn("cannot be written", self.json("status")["cache"]["store_error"])
+        self.daemon.stop()
+        os.unlink(f"{folder}/filler")
+        self.hop.rcpt["known7@one.test"] = "550 5.1.1 gone"
+        self.daemon.start(*store)
+        self.assertEqual(self.ask("known7@one.test").code, 550)
+        self.daemon.stop()
+
     def test_import_reads_standard_input(self):
         self.assertIn("1 addresses", self.tool("cache", "import", "-", text_in="a@one.test\n").stdout)
 

@@ -143,6 +143,35 @@ TEST_CASE("What has expired is swept, a deliverable later than others") {
     CHECK(has(s, 60));
 }
 
+TEST_CASE(
+    "What was learnt by a clock that was years ahead is swept, after a small step it is not") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    lmdb_store s(options_in(folder.path(), log));
+    const auto now = tests::wall_now();
+    for (std::uint64_t n = 0; n < 30; ++n) {
+        s.put(key_of_number(n), record_of_number(n, now + std::chrono::hours(24 * 4000)));
+        s.put(key_of_number(n + 30), record_of_number(n + 30, now + 1h));
+    }
+    CHECK(s.flush(20s));
+    s.sweep_now();
+    CHECK(comes_true([&] { return s.size() == 30; }));
+    CHECK(has(s, 31));
+}
+
+TEST_CASE("How long what is over is kept can be changed") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    lmdb_store s(options_in(folder.path(), log));
+    const auto now = tests::wall_now();
+    for (std::uint64_t n = 0; n < 30; ++n) s.put(key_of_number(n), record_of_number(n, now - 4h));
+    CHECK(s.flush(20s));
+    s.keep(1h, 24h);
+    s.sweep_now();
+    CHECK(comes_true([&] { return s.size() == 10; }));
+    CHECK(has(s, 0));  // a refusal
+}
+
 TEST_CASE("A full store drops what is oldest, says so once, and goes on") {
     const scratch_folder folder;
     const auto log = std::make_shared<said>();
