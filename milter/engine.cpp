@@ -234,7 +234,10 @@ void engine::ask_in_background(const smtpclient::question& q, const std::string&
     static_cast<void>(known_.find(key, q.recipient, verdicts::moment::now()));
     const entered under = entry_of(q, key.recipient_only());
     const auto ticket = under_way_.join(under.name, domain_of(q.recipient));
-    if (ticket.is_first) start(q, {key, fingerprint, fleet::purpose::anew}, under);
+    if (!ticket.is_first) return;
+    answering here{*this, under};
+    start(q, {key, fingerprint, fleet::purpose::anew}, under);
+    here.over = true;
 }
 
 answer engine::join(const smtpclient::question& q,
@@ -249,13 +252,17 @@ answer engine::join(const smtpclient::question& q,
         return {std::make_shared<smtpclient::verdict>(overloaded(by_domain)), source::none};
     }
     if (ticket.is_first) {
+        answering here{*this, under};
         // The one before us may have been answered since we looked.
         const auto known = known_.recall(key, verdicts::moment::now());
         if (known && !known->stale) {
-            under_way_.answer(under.name, known->verdict());
-            return {known->verdict(), source::cache};
+            auto v = known->verdict();
+            under_way_.answer(under.name, v);
+            here.over = true;
+            return {std::move(v), source::cache};
         }
         start(q, {key, fingerprint, fleet::purpose::answer}, under);
+        here.over = true;
     }
     if (about_to_wait_) about_to_wait_();
     auto v = wait(*ticket.answer, p);
@@ -269,7 +276,9 @@ void engine::refresh(const smtpclient::question& q,
     const entered under = entry_of(q, key.recipient_only());
     const auto ticket = under_way_.join(under.name, domain_of(q.recipient));
     if (!ticket.answer || !ticket.is_first) return;
+    answering here{*this, under};
     start(q, {key, fingerprint, fleet::purpose::refresh}, under);
+    here.over = true;
 }
 
 // All questions for one destination go to one shard; what has the same MX is one destination only
@@ -325,13 +334,11 @@ void engine::start(const smtpclient::question& q,
         auto then =
             [this, key, under, begin, said, id = q.id, recipient = q.recipient](shard_answer a) {
                 if (a.shared.verdict) {
-                    if (a.shared.verdict->outcome() == smtpclient::outcome::deliverable) {
-                        interlock_.accepted_elsewhere(recipient);
-                    }
                     under_way_.answer(under.name,
                                       a.shared.verdict,
                                       a.shared.waited ? verdicts::found_at::other_edge
                                                       : verdicts::found_at::shared_store);
+                    accepted_elsewhere(recipient, *a.shared.verdict);
                     return;
                 }
                 auto shared = no_memory_;

@@ -117,12 +117,23 @@ private:
     };
     [[nodiscard]] entered entry_of(const smtpclient::question& q,
                                    const verdicts::digest& name) const;
+    // Ends it without an answer, if nobody has taken it over: what is entered as under way has to
+    // be answered, or nobody could ask for it again.
+    struct answering {
+        engine& by;
+        const entered& under;
+        bool over = false;
+        ~answering() {
+            if (!over) by.under_way_.answer(under.name, by.no_memory_);
+        }
+    };
     void start(const smtpclient::question& q, fleet::shared_question about, const entered& under);
     void learn(const smtpclient::mailbox& recipient,
                const verdicts::question_key& key,
                const smtpclient::verdict& v,
                fleet::asking* asked,
                verdicts::change_count asked_at);
+    void accepted_elsewhere(const smtpclient::mailbox& recipient, const smtpclient::verdict& v);
     void announce(const interlock_state& s);
 
     std::function<void()> about_to_wait_;

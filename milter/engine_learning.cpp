@@ -3,6 +3,7 @@
 #include "milter/fleet/asking.h"
 #include "milter/log.h"
 
+#include <exception>
 #include <optional>
 
 namespace callforward::milter {
@@ -62,6 +63,15 @@ void engine::learn(const smtpclient::mailbox& recipient,
         if (is_outdated()) known_.forget_doubts();
     }
     if (asked != nullptr) asked->learnt(kept, v);
+}
+
+void engine::accepted_elsewhere(const smtpclient::mailbox& recipient,
+                                const smtpclient::verdict& v) {
+    if (v.outcome() != smtpclient::outcome::deliverable) return;
+    try {
+        interlock_.accepted_elsewhere(recipient);
+    } catch (const std::exception&) {  // then it may be taken for gone
+    }
 }
 
 void engine::announce(const interlock_state& s) {
