@@ -179,7 +179,13 @@ answer engine::ask(const smtpclient::question& q,
         if (known->refresh) refresh(q, key, fingerprint);
         return {known->verdict(), source::cache};
     }
-    if (known && known->unreachable) return {known->verdict(), source::stale};
+    // What was refused since, though in doubt, answers only in what may be an outage.
+    const auto may_stand_in = [&](const verdicts::known& old) {
+        return !old.refused || is_suspended(q.recipient);
+    };
+    if (known && known->unreachable && may_stand_in(*known)) {
+        return {known->verdict(), source::stale};
+    }
     if (const auto doubt = known_.doubted(key, clock::now());
         doubt.verdict && (!doubt.of_closed_domain || is_suspended(q.recipient))) {
         return {doubt.verdict, source::cache};
@@ -188,10 +194,12 @@ answer engine::ask(const smtpclient::question& q,
     const bool reached = found.verdict && found.verdict->finding.verdict_class !=
                                               smtpclient::verdict_class::unreachable;
     if (reached) return found;
-    if (known) return {known->verdict(), source::stale, found.verdict};
+    if (known && may_stand_in(*known)) return {known->verdict(), source::stale, found.verdict};
+    if (known) return found;
     // A shared store may have had one that is past its time; or it was declared meanwhile.
     const auto since = known_.recall(key, verdicts::moment::now());
     if (!since || since->verdict()->outcome() == smtpclient::outcome::undetermined) return found;
+    if (since->stale && !may_stand_in(*since)) return found;
     if (since->stale) return {since->verdict(), source::stale, found.verdict};
     return {since->verdict(), source::cache};
 }

@@ -192,6 +192,7 @@ void cache::doubt(const question_key& key,
     const auto& under =
         smtpclient::about_recipient_alone(v) ? key.recipient_only() : key.with_sender();
     doubts_.add(under, v, of_closed_domain, now + life, now);
+    if (!of_closed_domain) memory_.mark_refused(key);
 }
 
 verdicts::doubt cache::doubted(const question_key& key, steady_clock::time_point now) const {

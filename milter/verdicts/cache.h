@@ -72,7 +72,8 @@ public:
                                     const moment& now,
                                     std::optional<change_count> asked_at = std::nullopt);
     // A refusal in doubt: it changes nothing that is known, and answers for so long, or until
-    // forget_doubts(). Given where nothing is known that may answer.
+    // forget_doubts(). Given where nothing is known that may answer. What is known is marked as
+    // refused, but for a closed domain's.
     void doubt(const question_key& key,
                const smtpclient::verdict& v,
                bool of_closed_domain,

@@ -168,6 +168,12 @@ kept_entry memory::enter_declared(const digest& key,
     return shard_of(key).store(std::move(e), settings(), now).value_or(kept_entry{key, now, now});
 }
 
+void memory::mark_refused(const question_key& key) {
+    for (const digest& each : {key.recipient_only(), key.with_sender()}) {
+        shard_of(each).mark_refused(each);
+    }
+}
+
 void memory::withdraw(const digest& key, steady_clock::time_point learnt) {
     shard_of(key).withdraw(key, learnt);
 }

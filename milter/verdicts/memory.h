@@ -41,6 +41,7 @@ struct known {
     steady_clock::time_point checked;  // see trust.h
     bool stale = false;  // expired: good if a fresh call-forward finds the next hop unreachable
     bool unreachable = false;  // and stale: it has just been found so, no need to ask
+    bool refused = false;      // and stale: since then it was refused, though that is in doubt
     bool refresh = false;      // good, and this caller is to ask again in the background
 
     [[nodiscard]] shared_verdict verdict() const;  // allocates where there is a text
@@ -84,6 +85,8 @@ public:
     // What find() would give of the recipient whoever sends, if it is not stale.
     [[nodiscard]] std::optional<known> find_fresh(const recipient_key& whom,
                                                   steady_clock::time_point now);
+    // What is known to be deliverable was refused: it stays known, but is not what was heard last.
+    void mark_refused(const question_key& key);
     // Nothing when it is not kept: no lifetime, or something better is known.
     std::optional<kept_entry> store(const question_key& key,
                                     const smtpclient::verdict& v,

@@ -85,7 +85,11 @@ public:
             old->checked = e.checked;  // ours has not reached the store
             return;
         }
-        if (old != nullptr) table_.erase(*old);
+        if (old != nullptr) {
+            // The same record, seen again by a clock that is a little off.
+            e.refused = old->refused && e.learnt < old->learnt + std::chrono::minutes(1);
+            table_.erase(*old);
+        }
         table_.insert(std::move(e));
     }
 
@@ -94,6 +98,12 @@ public:
         const std::lock_guard lock(mutex_);
         entry* const e = table_.find(key);
         if (e != nullptr && e->is_deliverable()) table_.erase(*e);
+    }
+
+    void mark_refused(const digest& key) {
+        const std::lock_guard lock(mutex_);
+        entry* const e = table_.find(key);
+        if (e != nullptr && e->is_deliverable()) e->refused = true;
     }
 
     // Unless it has another one by now.
@@ -147,7 +157,9 @@ public:
 
 private:
     static known known_of(const entry& e) {
-        return {e.verdict, e.text, e.learnt, e.expires, e.checked, false, false, false};
+        known k{e.verdict, e.text, e.learnt, e.expires, e.checked};
+        k.refused = e.refused;
+        return k;
     }
 
     // A refusal counts once its life is over; one learnt twice at the same time is one. A failed

@@ -37,6 +37,7 @@ struct entry {
     std::uint32_t domain_tag = 0;
     std::uint8_t repeats = 0;
     bool declared = false;
+    bool refused = false;  // since, in doubt: see memory.h
 
     // The table's own.
     std::uint8_t in_list = 0;

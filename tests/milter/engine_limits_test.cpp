@@ -180,6 +180,32 @@ TEST_CASE(
     CHECK(reason_of(ask(e, hop, "u1@a.test")) == reason::accepted);
 }
 
+TEST_CASE("What was refused last is not accepted as it was before, but in an outage") {
+    played_next_hop hop(knows_everybody);
+    settings s = test_settings();
+    s.cache.deliverable = s.cache.undetermined = 1s;
+    s.limits.sessions.host_penalty = 0s;
+    s.interlock.flip_window = 4s;
+    engine e(s, 1);
+    for (const char* const who : {"gone@a.test", "there@a.test"})
+        CHECK(reason_of(ask(e, hop, who)) == reason::accepted);
+    const auto outcome_of = [&](const char* who) { return ask(e, hop, who).verdict->outcome(); };
+    hop.use("rcpt gone@* 550 5.1.1 no such user\n");
+    CHECK(comes_true([&] { return outcome_of("gone@a.test") == outcome::undeliverable; }));
+    hop.use("rcpt * CLOSE\n");
+    CHECK(comes_true([&] { return ask(e, hop, "there@a.test").source == milter::source::stale; }));
+    CHECK(comes_true([&] { return outcome_of("gone@a.test") == outcome::undetermined; }));
+    CHECK(outcome_of("there@a.test") == outcome::deliverable);
+    // With its domain closed it may have been refused by mistake.
+    s.interlock.canaries = {"canary@a.test"};
+    e.use(s);
+    hop.use("rcpt canary@* 550 5.1.1 no such user\nrcpt * CLOSE\n");
+    CHECK(comes_true([&] {
+        return outcome_of("there@a.test") == outcome::deliverable && suspended(e, "gone@a.test");
+    }));
+    CHECK(comes_true([&] { return outcome_of("gone@a.test") == outcome::deliverable; }));
+}
+
 TEST_CASE("A domain is suspended while its canary is refused, though nobody writes to it") {
     played_next_hop hop(knows_everybody);
     settings s = test_settings();
