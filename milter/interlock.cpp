@@ -9,6 +9,7 @@
 namespace callforward::milter {
 
 using smtpclient::outcome;
+using smtpclient::reason;
 using smtpclient::stage;
 
 namespace {
@@ -23,11 +24,15 @@ std::set<std::string, std::less<>> lower_case(const std::vector<std::string>& ad
     return all;
 }
 
+// A mailbox that is full is there.
+bool denies(const smtpclient::verdict& v) {
+    return v.outcome() == outcome::undeliverable && v.finding.reason != reason::mailbox_full;
+}
+
 }  // namespace
 
 bool is_refusal(const smtpclient::verdict& v) {
-    return v.outcome() == outcome::undeliverable &&
-           (v.stage == stage::rcpt || v.stage == stage::data);
+    return denies(v) && (v.stage == stage::rcpt || v.stage == stage::data);
 }
 
 interlock::interlock(const interlock_settings& s, announcement announce)
@@ -61,7 +66,7 @@ standing interlock::learn(const smtpclient::mailbox& recipient,
     const bool flipped = refused && former == outcome::deliverable && settings_.flip_limit > 0;
     auto its = domains_.find(domain);
     if (its == domains_.end()) {
-        const bool matters = flipped || (is_canary && v.outcome() == outcome::undeliverable);
+        const bool matters = flipped || (is_canary && denies(v));
         if (!matters || !make_room(now)) return standing::certain;
         its = domains_.try_emplace(domain).first;
     }
@@ -72,7 +77,7 @@ standing interlock::learn(const smtpclient::mailbox& recipient,
         d.outlived.erase(address);
         d.canaries.erase(folded);
     } else {
-        if (is_canary) d.canaries.insert(folded);
+        if (is_canary && denies(v)) d.canaries.insert(folded);
         if (refused) count_flip(d, address, flipped, now);
     }
     const bool known_to_flip = d.flips.contains(address);
@@ -104,9 +109,14 @@ void interlock::learn_elsewhere(const smtpclient::mailbox& recipient, time_point
         its = domains_.try_emplace(recipient.domain()->name()).first;
     }
     age(its->second, now);
-    count_flip(its->second, address, true, now);
-    const auto flipped = its->second.flips.find(address);
-    if (flipped != its->second.flips.end()) flipped->second.unsure = true;
+    domain_state& d = its->second;
+    // What was seen here is no less sure for it.
+    if (!d.outlived.contains(address)) {
+        const bool is_new = !d.flips.contains(address);
+        count_flip(d, address, true, now);
+        const auto flipped = d.flips.find(address);
+        if (is_new && flipped != d.flips.end()) flipped->second.unsure = true;
+    }
     settle(its, now);
 }
 

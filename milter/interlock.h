@@ -42,7 +42,8 @@ struct interlock_state {
     std::chrono::milliseconds closed_for{0};
 };
 
-// The directory speaks in replies to RCPT; that a domain is gone from DNS is another matter.
+// The directory speaks in replies to RCPT; that a domain is gone from DNS is another matter, and so
+// is a mailbox that is full: it is there.
 [[nodiscard]] bool is_refusal(const smtpclient::verdict& v);
 
 enum class standing {  // of a verdict that was learnt

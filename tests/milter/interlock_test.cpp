@@ -182,6 +182,29 @@ TEST_CASE("What other edges see of an address counts, but does not make it gone"
     CHECK(w.learn("u1@a.test", unknown, start + 13min, watched::deliverable));
 }
 
+TEST_CASE("What other edges see makes an own refusal no less certain") {
+    watched w(with(3));
+    const auto who = address("u0@a.test");
+    CHECK(w.learn("u0@a.test", unknown, start, watched::deliverable));
+    w.lock.learn_elsewhere(who, start + 1min);
+    CHECK_FALSE(w.learn("u0@a.test", unknown, start + 6min, watched::deliverable));
+    // Nor one that has outlived its window.
+    CHECK(w.learn("u1@a.test", unknown, start + 10min, watched::deliverable));
+    w.lock.settle(start + 16min);
+    w.lock.learn_elsewhere(address("u1@a.test"), start + 17min);
+    CHECK_FALSE(w.learn("u1@a.test", unknown, start + 18min, watched::deliverable));
+}
+
+TEST_CASE("A full mailbox is no flip, and no canary that is gone") {
+    const auto full =
+        verdict_of(verdict_class::undeliverable, reason::mailbox_full, smtpclient::stage::rcpt);
+    watched w(with(2, {"canary@a.test"}));
+    for (const char* const who : {"u1@a.test", "u2@a.test", "canary@a.test"})
+        CHECK_FALSE(w.learn(who, full, start, watched::deliverable));
+    CHECK_FALSE(w.closed());
+    CHECK(w.told.empty());
+}
+
 TEST_CASE("What is in doubt answers for a part of the window, and never for a canary") {
     const watched w(with(3, {"Canary@a.test"}));
     CHECK(w.lock.doubted_for(address("u@a.test"), 30s) == 30s);
