@@ -52,6 +52,7 @@ void canary_watch::set(const interlock_settings& s) {
         domains_[valid->domain()->name()].canaries.push_back(
             {*valid, smtpclient::to_lower(valid->key()), {}});
     }
+    lacks_a_way_ = !domains_.empty();
     const bool on = s.flip_limit > 0 || !s.canaries.empty();
     const milliseconds wanted = s.flip_window > milliseconds(0) ? s.flip_window : longest_interval;
     const milliseconds bounded =
@@ -83,10 +84,23 @@ void canary_watch::note(const smtpclient::question& q, const std::string& finger
         if (!q.in_its_own_way) {
             is_new = !its->second.anybodys;
             its->second.anybodys = {q, fingerprint};
+            lacks_a_way_ = std::any_of(domains_.begin(), domains_.end(), [](const auto& row) {
+                return !row.second.anybodys;
+            });
         }
         due_ = due_ || is_new;
     }
     if (is_new) changed_.notify_all();
+}
+
+void canary_watch::note_first(const smtpclient::question& q, const std::string& fingerprint) {
+    if (!lacks_a_way_ || !q.recipient.domain()) return;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto its = domains_.find(q.recipient.domain()->name());
+        if (its == domains_.end() || its->second.anybodys) return;
+    }
+    note(q, fingerprint);
 }
 
 void canary_watch::run() {

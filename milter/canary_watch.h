@@ -15,6 +15,7 @@
 #include "milter/settings.h"
 #include "smtpclient/question.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -40,6 +41,8 @@ public:
     void use(const interlock_settings& s);
     // A question that is asked for somebody; cheap where its domain has no canary.
     void note(const smtpclient::question& q, const std::string& fingerprint);
+    // The same of one that is answered from the cache: only while its domain has had none at all.
+    void note_first(const smtpclient::question& q, const std::string& fingerprint);
 
 private:
     struct way {
@@ -63,6 +66,7 @@ private:
     asker ask_;
     std::mutex mutex_;
     std::condition_variable changed_;
+    std::atomic<bool> lacks_a_way_ = false;  // some domain has had no question
     bool ends_ = false;
     bool due_ = false;                       // a domain has just become known
     std::chrono::milliseconds interval_{0};  // 0: never

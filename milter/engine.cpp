@@ -169,6 +169,7 @@ answer engine::ask(const smtpclient::question& q,
                    const std::string& fingerprint,
                    const patience& p) {
     if (const auto fresh = known_.find_fresh(q, fingerprint, clock::now())) {
+        canaries_.note_first(q, fingerprint);
         if (fresh->refresh) refresh(q, known_.key_of(q, fingerprint), fingerprint);
         return {fresh->verdict(), source::cache};
     }
@@ -176,6 +177,7 @@ answer engine::ask(const smtpclient::question& q,
     const auto known = known_.find(key, q.recipient, verdicts::moment::now());
     if (!known || known->stale) canaries_.note(q, fingerprint);
     if (known && !known->stale) {
+        canaries_.note_first(q, fingerprint);
         if (known->refresh) refresh(q, key, fingerprint);
         return {known->verdict(), source::cache};
     }

@@ -236,6 +236,21 @@ TEST_CASE("The first question about a domain has its canary asked at once") {
     CHECK(hop.count("rcpt canary@a.test ") == 1);
 }
 
+TEST_CASE("What is known already tells where a canary is asked") {
+    played_next_hop hop(knows_nobody);
+    settings s = test_settings();
+    s.cache.deliverable = 1h;
+    s.interlock.flip_limit = 0;
+    engine e(s, 1);
+    e.known().declare(smtpclient::mailbox::parse("u@a.test").value(),
+                      milter::verdicts::moment::now());
+    s.interlock.canaries = {"canary@a.test"};
+    e.use(s);
+    CHECK(reason_of(ask(e, hop, "u@a.test")) == reason::accepted);
+    CHECK(comes_true([&] { return suspended(e, "u@a.test"); }));
+    CHECK(hop.count("rcpt u@a.test ") == 0);
+}
+
 TEST_CASE("A canary is asked where it was last written to, wherever others are asked") {
     played_next_hop its(knows_everybody);
     played_next_hop of_one(knows_nobody);  // it has the mailboxes of one person only
