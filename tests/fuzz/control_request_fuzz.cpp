@@ -61,7 +61,10 @@ void check_explanation(std::string_view body) {
     const auto e = envelope_of(wanted->about, problem);
     if (e.has_value() != problem.empty()) std::abort();
     check_line(problem);
-    if (e && (!e->rcpt.starts_with('<') || e->rcpt_mailer.empty())) std::abort();
+    if (!e) return;
+    const bool is_mailbox = smtpclient::mailbox::parse(wanted->about.rcpt).has_value();
+    const bool has_route = is_mailbox || !wanted->about.mta_route.empty();
+    if (!e->rcpt.starts_with('<') || e->rcpt_mailer.empty() == has_route) std::abort();
 }
 
 void check_parameters(const http_request& r) {

@@ -28,7 +28,7 @@ script next_hop_saying(const std::string& answer) {
     return parse_script(
         "S: 220 mx.next.test\nC: EHLO client.test\nS: 250 hi\nC: MAIL *\nS: 250 "
         "ok\nC: RCPT *\nS: " +
-            answer + "\n= undetermined protocol_error rcpt\n",
+            answer + "\nC: *\nS: 221 to RSET or QUIT\n= undetermined protocol_error rcpt\n",
         "next_hop");
 }
 
@@ -36,7 +36,7 @@ script next_hop_with_tls() {
     return parse_script(
         "S: 220 mx.next.test\nC: EHLO *\nS: 250-hi\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\n"
         "TLS\nC: EHLO *\nS: 250 hi\nC: MAIL *\nS: 250 ok\nC: RCPT *\nS: 250 2.1.5 fine\n"
-        "= deliverable accepted rcpt\n",
+        "C: *\nS: 221 to RSET or QUIT\n= deliverable accepted rcpt\n",
         "next_hop_with_tls");
 }
 
@@ -112,7 +112,7 @@ TEST_CASE("times without an end are a day in a session") {
     const script_server server(parse_script(
         "S: 220 mx.next.test\nC: EHLO *\nS: 250 hi\nC: MAIL *\nS: 250 ok\nC: RCPT *\nS: "
         "250 ok\nC: RSET\nS: 250 ok\nC: MAIL *\nS: 250 ok\nC: RCPT *\nS: 250 ok\n"
-        "= deliverable accepted rcpt\n",
+        "C: *\nS: 221 to RSET or QUIT\n= deliverable accepted rcpt\n",
         "twice"));
     for (int i = 0; i < 2; ++i) {
         auto options = to_port(server.port());
