@@ -48,6 +48,8 @@ public:
                                                   "--set",
                                                   "milter.socket=\"" + socket_ + '"',
                                                   "--set",
+                                                  "control.socket=\"" + folder_.file("c") + '"',
+                                                  "--set",
                                                   "log.target=\"stderr\"",
                                                   "--set",
                                                   "cache.store=\"memory\""});
