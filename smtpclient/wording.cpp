@@ -30,6 +30,7 @@ constexpr auto names_of_the_client = std::to_array<std::string_view>({"client ho
                                                                       "sending ip",
                                                                       "reverse dns",
                                                                       "ptr record",
+                                                                      "no ptr",
                                                                       "helo",
                                                                       "ehlo",
                                                                       "hostname",
@@ -56,6 +57,11 @@ constexpr auto words_of_origin = std::to_array<std::string_view>({"sender",
 constexpr auto words_of_permission = std::to_array<std::string_view>({"relay",
                                                                       "rcpthosts",
                                                                       "denied",
+                                                                      "by administrator",
+                                                                      "administratively",
+                                                                      "message refused",
+                                                                      "message rejected",
+                                                                      "not welcome",
                                                                       "policy",
                                                                       "not allowed",
                                                                       "not permitted",
@@ -78,7 +84,9 @@ constexpr auto words_of_route = std::to_array<std::string_view>({"such domain",
                                                                  "unknown domain",
                                                                  "hosted",
                                                                  "cannot deliver",
-                                                                 "hop count"});
+                                                                 "hop count",
+                                                                 "mail loop",
+                                                                 "loop detected"});
 
 // Of a directory, for example: an outage of it must not bounce a whole company.
 constexpr auto words_of_failure = std::to_array<std::string_view>({"temporar",
@@ -86,6 +94,21 @@ constexpr auto words_of_failure = std::to_array<std::string_view>({"temporar",
                                                                    "ldap",
                                                                    "database",
                                                                    "lookup",
+                                                                   "later",
+                                                                   "busy",
+                                                                   "queue full",
+                                                                   "queue is full",
+                                                                   "maintenance",
+                                                                   "is down",
+                                                                   "backend",
+                                                                   "cannot connect",
+                                                                   "could not connect",
+                                                                   "cannot check",
+                                                                   "could not check",
+                                                                   "unable to check",
+                                                                   "postgrey",
+                                                                   "license",
+                                                                   "licence",
                                                                    "internal error",
                                                                    "system error",
                                                                    "server error",
@@ -96,6 +119,20 @@ constexpr auto words_of_failure = std::to_array<std::string_view>({"temporar",
                                                                    "service not available",
                                                                    "timed out",
                                                                    "qualified"});
+
+// The same, said so that it counts beside a code that says of the address that it is bad.
+constexpr auto words_of_an_outage = std::to_array<std::string_view>({"temporary failure",
+                                                                     "temporary error",
+                                                                     "lookup fail",
+                                                                     "lookup error",
+                                                                     "again later",
+                                                                     "retry later",
+                                                                     "ldap server",
+                                                                     "ldap error",
+                                                                     "server unreachable",
+                                                                     "server not reachable",
+                                                                     "server is down",
+                                                                     "timed out"});
 
 constexpr auto words_of_another_cause =
     std::to_array<std::string_view>({"blocked using", "client host",  "your ip",
@@ -157,6 +194,16 @@ constexpr auto words_of_throttling = std::to_array<std::string_view>({"throttl",
                                                                       "too frequent",
                                                                       "limit exceeded",
                                                                       "daily limit",
+                                                                      "recipient limit",
+                                                                      "recipients limit",
+                                                                      "recipient count",
+                                                                      "maximum recipient",
+                                                                      "maximum number",
+                                                                      "max recipient",
+                                                                      "recipients exceeded",
+                                                                      "more recipients",
+                                                                      "session limit",
+                                                                      "per session",
                                                                       "sending quota",
                                                                       "sending limit",
                                                                       "submission quota",
@@ -247,8 +294,8 @@ bool wording::of_policy() const {
 }
 
 bool wording::of_another_cause() const {
-    return mentions(words_, words_of_another_cause) || of_relaying() || of_authentication() ||
-           of_greylisting() || of_throttling();
+    return mentions(words_, words_of_another_cause) || mentions(words_, words_of_an_outage) ||
+           of_relaying() || of_authentication() || of_greylisting() || of_throttling();
 }
 
 bool wording::of_the_sender() const {

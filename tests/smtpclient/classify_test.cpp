@@ -260,6 +260,8 @@ TEST_CASE("unknown users, in the words of many hosts") {
             // the words of RFC 5321 itself
             "550 Requested action not taken: mailbox unavailable",
             "553 Requested action not taken: mailbox name not allowed",
+            // a directory, but no outage of it
+            "550 5.1.1 User unknown in LDAP directory",
             // two blanks before the code
             "550  5.1.1 no such user",
             // the code decides where the enhanced code's class does not fit
@@ -311,6 +313,15 @@ TEST_CASE("refusals that speak of relaying") {
              "554 Relay rejected for policy reasons.",
              "550 I cannot deliver mail for joe@example.com",
              "550 No such domain at this location (joe@example.com)"});
+}
+
+TEST_CASE("refusals that speak of nothing but the refusal") {
+    all_are(policy,
+            {"550 Message refused",
+             "550 Message rejected",
+             "550 rejected by administrator",
+             "550 You are not welcome here",
+             "550 no PTR"});
 }
 
 TEST_CASE("refusals that speak of the client: lists, reputation, names") {
@@ -409,6 +420,12 @@ TEST_CASE("refusals that speak of too much") {
              "550-5.4.5 Daily user sending quota exceeded.|550 5.4.5 https://support.google.com",
              "552 5.2.2 Submission quota exceeded",
              "552 too many recipients",
+             "550 Maximum recipients exceeded",
+             "550 Max recipients per session exceeded",
+             "550 Recipient limit reached",
+             "550 Session limit reached",
+             "550 recipient count exceeded",
+             "550 no more recipients",
              "552 Message size exceeds fixed maximum message size",
              "552 5.3.4 Message size exceeds fixed limit",
              "550 Too many invalid recipients",
@@ -428,6 +445,22 @@ TEST_CASE("refusals that speak of a failure of the host") {
              "550 Internal error",
              "550 Service unavailable",
              "550 Requested action not taken, please try again later",
+             "550 server busy",
+             "550 queue full",
+             "550 mail server is in maintenance mode",
+             "550 Directory server is down",
+             "550 cannot connect to backend",
+             "550 Backend failure",
+             "550 Cannot check recipient",
+             "550 Delayed, come back later",
+             "550 please retry later",
+             "550 Postgrey",
+             "550 Mail loop detected",
+             "550 Routing loop detected",
+             "550 License expired",
+             "550 5.1.1 Temporary failure in directory lookup",
+             "550 5.1.1 user lookup failed, try again later",
+             "550 5.1.2 LDAP server unreachable",
              "550 5.5.0 Requested action not taken: mailbox unavailable",
              "550 5.0.0 Rejected",
              "554 Transaction failed",
