@@ -1,6 +1,6 @@
 // A log line: one line without control bytes, whatever the values are, and a reader that knows
 // nothing of callforward gets the same keys (in JSON the level, too) and the same bytes back, from
-// logfmt and from JSON. The input: three bytes, then the texts of a RCPT's record, a NUL after each.
+// logfmt and from JSON. The input: three bytes, then the texts of a RCPT's record, a NUL after
 // each.
 #include "milter/log_line.h"
 #include "tests/fuzz/input.h"
