@@ -7,6 +7,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <utility>
 
@@ -18,7 +19,8 @@ using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr std::size_t sessions_at_first = 4;
-constexpr std::size_t turns_to_open = 3;  // greeting, EHLO, and one for what is in flight
+constexpr std::size_t least_turns_to_open = 3;  // greeting, EHLO, and what is in flight then
+constexpr std::size_t most_turns_to_open = 12;
 constexpr std::size_t most_names = 64;
 constexpr auto rest_after_shrinking = 10s;
 
@@ -167,12 +169,20 @@ void host::open_successors() {
         in_flight += c->load();
         if (c->left() > enough) ++lasting;
     }
-    const std::size_t needed = std::max(enough, in_flight * turns_to_open);
+    const std::size_t needed = std::max(enough, in_flight * turns_to_open());
     while (left < needed && lasting < most_sessions_ && has_room_for_session()) {
         open_one(nullptr);
         left += most;
         ++lasting;
     }
+}
+
+// How often what is in flight is answered, and comes anew, until another session is open.
+std::size_t host::turns_to_open() const {
+    if (latency_ == 0) return least_turns_to_open;
+    const double turns = std::round(opening_takes_ / latency_) + 1;
+    return static_cast<std::size_t>(
+        std::clamp<double>(turns, least_turns_to_open, most_turns_to_open));
 }
 
 std::shared_ptr<carrier> host::session_for(const errand& e) const {

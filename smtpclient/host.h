@@ -95,6 +95,7 @@ private:
     [[nodiscard]] std::shared_ptr<carrier> session_for(const errand& e) const;
     void open_more();
     void open_successors();
+    [[nodiscard]] std::size_t turns_to_open() const;
     void open_one(std::shared_ptr<errand> whom);
     [[nodiscard]] bool has_room_for_session() const;
     [[nodiscard]] bool sessions_have_owners() const;
@@ -161,9 +162,10 @@ private:
     steady_time shrunk_at_;
     std::chrono::steady_clock::duration rest_{};  // from openings that failed beside sessions
     steady_time rests_until_;
-    double latency_ = 0;     // smoothed seconds to an answer that waited for no other
-    double most_in_flight_;  // in one session; less where sessions break
-    double refusals_ = 0;    // smoothed share of the recipients
+    double opening_takes_ = 0;  // seconds, the last one
+    double latency_ = 0;        // smoothed seconds to an answer that waited for no other
+    double most_in_flight_;     // in one session; less where sessions break
+    double refusals_ = 0;       // smoothed share of the recipients
     // Both smoothed, of recipients that were sent behind others.
     double kept_ = 0;   // seconds that those kept it waiting
     double ahead_ = 0;  // how many they were; 0: there was none yet

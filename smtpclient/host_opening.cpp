@@ -113,6 +113,7 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
     co_await asio::post(executor_, asio::use_awaitable);
     const bool may = co_await obtain_leave();
     if (!may || closed_) co_return;  // closed: the resolver may be gone
+    const auto began = clock::now();
     attempts_ = 0;
     opening_at_ = stage::route;
     auto found = co_await find_endpoints(resolver_, reach_, target_, how_.trace);
@@ -170,6 +171,7 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
         failure->attempts = attempts_;
         fail(*failure);
     } else if (!failure) {
+        opening_takes_ = std::chrono::duration<double>(clock::now() - began).count();
         ailing_ = false;
         rest_ = {};
         rests_until_ = {};

@@ -207,7 +207,7 @@ TEST_CASE("a session near its end has a successor before it ends") {
     session_limits limits = generous();
     limits.recipients_per_session = 8;
     crowd all(limits);
-    const loop_server server(all.loop, pipelining);
+    const loop_server server(all.loop, pipelining, 20ms);
     for (std::size_t i = 0; i < 5; ++i) {
         all.ask(server.hop(), mixed(i));
         all.run();
