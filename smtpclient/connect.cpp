@@ -101,8 +101,10 @@ connected give_result(race& r, bool timed_out, const endpoint& last) {
     result.timed_out = timed_out;
     for (std::size_t i = 0; i < r.runners.size(); ++i) {
         if (r.winner == i) continue;
-        result.failed.push_back(i);
-        if (r.runners[i].failed || (r.winner && i < *r.winner)) result.late.push_back(i);
+        // Who began later than the winner, and has not failed, may still be connected to.
+        const bool late = r.runners[i].failed || (r.winner && i < *r.winner);
+        if (late || !r.winner) result.failed.push_back(i);
+        if (late) result.late.push_back(i);
         std::error_code ignored;
         r.runners[i].socket.close(ignored);
     }

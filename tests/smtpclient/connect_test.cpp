@@ -204,6 +204,8 @@ TEST_CASE("who had less time than the winner is not late") {
     CHECK(one.connects);
     CHECK(one.result.which == 1);
     CHECK(one.result.late == std::vector<std::size_t>{0});
+    // Nor has it failed: it may be what serves where the winner does not.
+    CHECK(one.result.failed == std::vector<std::size_t>{0});
 }
 
 TEST_CASE("IPv4 wins where IPv6 does not answer, after the head start") {
