@@ -185,9 +185,7 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::do
                                     "no MX record of " + subject + " names a host");
             break;
         case dns::routing::unavailable:
-            found.verdict = nothing(verdict_class::unreachable,
-                                    reason::dns_unavailable,
-                                    "MX of " + subject + ": " + route.why);
+            found.verdict = nothing(verdict_class::unreachable, reason::dns_unavailable, route.why);
             break;
     }
     co_return found;
@@ -264,8 +262,11 @@ asio::awaitable<found_endpoints> find_endpoints(dns::resolver& resolver,
         }
     }
     for (const auto& address : addresses) {
+        if (may_be_this_host(*r, t) && r->my_addresses.contains(address)) {
+            found.is_self = true;
+            continue;
+        }
         if (is_kept_out(*r, t, address, observer)) continue;
-        if (may_be_this_host(*r, t) && r->my_addresses.contains(address)) found.is_self = true;
         found.endpoints.push_back({address, t.port, {}});
     }
     const std::string who = t.text();
@@ -294,10 +295,9 @@ asio::awaitable<std::optional<verdict>> find_this_host(dns::resolver& resolver,
     for (std::size_t i = 0; i < equals.size(); ++i) {
         const auto answer = co_await answer_to(pending[i]);
         const target& t = equals[i];
-        // What is denied counts as little as where the host is visited.
         const bool is_self = std::any_of(
             answer.records.begin(), answer.records.end(), [&](const dns::ip_address& a) {
-                return r->my_addresses.contains(a) && !is_kept_out(*r, t, a, {});
+                return r->my_addresses.contains(a);
             });
         if (!is_self) continue;
         const std::string words = words_for_this_host(t);

@@ -19,16 +19,18 @@ const char* const nobody = "255.255.255.255";
 
 struct next_test_with_us {
     explicit next_test_with_us(const std::vector<std::pair<int, std::string>>& hosts,
-                               bool address_is_known = true)
-        : calls(knowing_us(address_is_known)) {
+                               bool address_is_known = true,
+                               bool is_denied = false)
+        : calls(knowing_us(address_is_known, is_denied)) {
         calls.resolver.mx("next.test", hosts);
         calls.resolver.no_such_name("primary.test");
         calls.resolver.address("us.test", {"127.0.0.66", "127.0.0.5"});
         calls.resolver.address("backup.test", {nobody});
         calls.resolver.address("other.test", {nobody});
     }
-    static reach knowing_us(bool address_is_known) {
+    static reach knowing_us(bool address_is_known, bool is_denied) {
         reach r;
+        if (is_denied) r.deny = {dns::network::parse("127.0.0.0/8").value()};
         if (address_is_known) r.my_addresses = {dns::ip_address::parse("127.0.0.5").value()};
         return r;
     }
@@ -51,6 +53,14 @@ TEST_CASE("no host of this host's own preference is asked before this one is not
         CHECK(v.host == "us.test");
         CHECK(v.detail == "us.test has an address of this host");
         CHECK_FALSE(world.has_asked("A other.test"));
+    }
+}
+
+TEST_CASE("an own address is this host's, denied or not") {
+    for (const auto& hosts : {std::vector<std::pair<int, std::string>>{{10, "us.test"}},
+                              {{10, "us.test"}, {10, "backup.test"}}}) {
+        next_test_with_us world(hosts, true, true);
+        CHECK(world.calls.answer(question_to_mx(25)) == loop);
     }
 }
 
