@@ -57,7 +57,12 @@ public:
         if (life.count() <= 0 || cost > capacity_) return;
         while (used_ + cost > capacity_) drop(std::prev(by_use_.end()));
         by_use_.push_front({name, what, now + life});
-        by_name_.emplace(name, by_use_.begin());
+        try {
+            by_name_.emplace(name, by_use_.begin());
+        } catch (...) {
+            by_use_.pop_front();
+            throw;
+        }
         used_ += cost;
     }
 

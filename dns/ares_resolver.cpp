@@ -247,14 +247,20 @@ asio::awaitable<void> ares_resolver::implementation::look_up(shared self,
                                                              domain name,
                                                              shared_pending<Record> question,
                                                              unique_entry<Record>) {
-    answer<Record> what;
+    // Nothing when there is no memory to say why: who waits is woken all the same.
+    std::optional<answer<Record>> what;
     try {
-        what = co_await self->follow<Record>(name, table.type);
-        table.answered.keep(name.name(), what, steady::now());
+        auto found = co_await self->follow<Record>(name, table.type);
+        what = std::move(found);
+        table.answered.keep(name.name(), *what, steady::now());
     } catch (const std::exception& e) {
-        what = nothing_known<Record>(name, e.what());
+        what.reset();
+        try {
+            what = nothing_known<Record>(name, e.what());
+        } catch (const std::bad_alloc&) {
+        }
     }
-    query_counts::of_process().count(table.type, what.status);
+    if (what) query_counts::of_process().count(table.type, what->status);
     question->what = std::move(what);
     question->answered.cancel();
 }

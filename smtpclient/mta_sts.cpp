@@ -127,11 +127,6 @@ std::shared_ptr<mta_sts::fetch_under_way> mta_sts::fetch(const std::string& name
                                                          const std::string& id,
                                                          const std::vector<dns::ip_address>& from) {
     if (const auto at = under_way_.find(name); at != under_way_.end()) return at->second;
-    {
-        const std::lock_guard hold(threads_->mutex);
-        if (threads_->running >= most_fetches) return nullptr;
-        ++threads_->running;
-    }
     const auto under_way = std::make_shared<fetch_under_way>();
     const auto work = [fetch = fetch_, shared = threads_, name, id, from] {
         sts_document got;
@@ -152,15 +147,18 @@ std::shared_ptr<mta_sts::fetch_under_way> mta_sts::fetch(const std::string& name
             if (owner != nullptr) owner->finish(name, id, got);
         });
     };
+    const auto entry = under_way_.emplace(name, under_way).first;
     try {
-        std::thread(work).detach();
-    } catch (const std::system_error&) {  // no more threads: as if the fetch had failed
         const std::lock_guard hold(threads_->mutex);
-        --threads_->running;
-        return nullptr;
+        if (threads_->running < most_fetches) {
+            std::thread(work).detach();
+            ++threads_->running;
+            return under_way;
+        }
+    } catch (const std::exception&) {  // no more threads, or no memory: as if the fetch had failed
     }
-    under_way_.emplace(name, under_way);
-    return under_way;
+    under_way_.erase(entry);
+    return nullptr;
 }
 
 void mta_sts::make_room() {
