@@ -79,10 +79,12 @@ std::string_view domain_of(const smtpclient::mailbox& recipient) {
     return recipient.domain() ? recipient.domain()->name() : recipient.domain_part();
 }
 
-source source_of(const verdicts::joined_questions::ticket& ticket, bool answered) {
+source source_of(const verdicts::joined_questions::ticket& ticket,
+                 const smtpclient::verdict* answer) {
     // Wherever it was found, who joined has another's answer.
     if (!ticket.is_first) return source::shared;
-    const auto where = answered ? ticket.answer->where() : verdicts::found_at::next_hop;
+    if (answer != nullptr && answer->found_before) return source::cache;
+    const auto where = answer != nullptr ? ticket.answer->where() : verdicts::found_at::next_hop;
     switch (where) {
         case verdicts::found_at::next_hop:
             return source::probe;
@@ -136,9 +138,13 @@ engine::engine(const settings& s, unsigned shards)
     for (unsigned i = 0; i < count; ++i) {
         shards_.push_back(std::make_unique<shard>(resolver_, reach_, sessions_, edge_.get()));
     }
+    known_.on_forget([this](std::string_view domain) {
+        for (auto& each : shards_) each->forget(std::string(domain));
+    });
 }
 
 engine::~engine() {
+    known_.on_forget({});
     if (edge_) edge_->close();
 }
 
@@ -276,7 +282,7 @@ answer engine::join(const smtpclient::question& q,
     }
     if (about_to_wait_) about_to_wait_();
     auto v = wait(*ticket.answer, p);
-    return {v, source_of(ticket, v != nullptr)};
+    return {v, source_of(ticket, v.get())};
 }
 
 // In the background: nobody waits, and a failure changes nothing that is known.
@@ -353,7 +359,8 @@ void engine::start(const smtpclient::question& q,
                 }
                 auto shared = no_memory_;
                 try {
-                    seen_.counts.count_probe(a.verdict, clock::now() - begin);
+                    if (!a.verdict.found_before)
+                        seen_.counts.count_probe(a.verdict, clock::now() - begin);
                     if (a.verdict.reply) shorten(*a.verdict.reply);
                     shared = std::make_shared<const smtpclient::verdict>(std::move(a.verdict));
                     seen_.dialogues.keep(

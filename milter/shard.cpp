@@ -171,6 +171,10 @@ public:
         if (answer.wait_for(at_most) != std::future_status::ready) return std::nullopt;
         return answer.get();
     }
+    void forget(std::string domain) {
+        asio::post(loop_,
+                   [this, domain = std::move(domain)] { equipment_->forward.forget(domain); });
+    }
     void run(std::function<void()> job) { asio::post(loop_, std::move(job)); }
 
 private:
@@ -218,6 +222,10 @@ void shard::use(dns::resolver_options dns,
 
 std::optional<std::vector<smtpclient::host_state>> shard::hosts(std::chrono::milliseconds at_most) {
     return implementation_->hosts(at_most);
+}
+
+void shard::forget(std::string domain) {
+    implementation_->forget(std::move(domain));
 }
 
 void shard::run(std::function<void()> job) {

@@ -18,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace callforward::milter {
@@ -50,6 +51,8 @@ public:
     // Its hosts at present; nothing when the loop is too busy to say so in time.
     [[nodiscard]] std::optional<std::vector<smtpclient::host_state>> hosts(
         std::chrono::milliseconds at_most);
+    // See smtpclient::call_forward::forget(). Thread: any.
+    void forget(std::string domain);
     // A short job on the shard's thread, after what is queued there. Thread: any.
     void run(std::function<void()> job);
 

@@ -137,9 +137,9 @@ private:
         }
         const auto next = owner_.host_for(t, question_);
         if (question_.by->catch_all_probe && question_.recipient.domain()) {
-            const bool any = co_await accepts_any(*next);
-            if (any) {
-                settle(catch_all_verdict(t));
+            auto accepted = co_await as_any_other(*next, t);
+            if (accepted) {
+                settle(std::move(*accepted));
                 co_return false;
             }
         }
@@ -190,12 +190,20 @@ private:
         co_return answer;
     }
 
-    // Whether the host takes any local part of the recipient's domain; false also when it can not
-    // be found out.
-    asio::awaitable<bool> accepts_any(host& next) {
-        const std::string key = next.key() + ' ' + question_.recipient.domain()->name();
-        const auto known = owner_.catch_all_.find(key, std::chrono::steady_clock::now());
-        if (known) co_return *known;
+    // The verdict where the host takes any local part of the recipient's domain; nothing also when
+    // that can not be found out.
+    asio::awaitable<std::optional<verdict>> as_any_other(host& next, target t) {
+        auto& findings = owner_.catch_all_;
+        const std::string& domain = question_.recipient.domain()->name();
+        const std::string key = catch_all_findings::key(next.key(), domain);
+        const auto start = std::chrono::steady_clock::now();
+        if (const auto known = findings.find(key, start)) {
+            if (!known->accepts_any) co_return std::nullopt;
+            verdict v = catch_all_verdict(t);
+            v.found_before = std::chrono::floor<std::chrono::seconds>(known->expires - start);
+            co_return v;
+        }
+        const std::size_t times_forgotten = findings.times_forgotten();
         question random = question_;
         random.recipient = random_recipient(question_.recipient);
         auto test = std::make_shared<const question>(std::move(random));
@@ -207,9 +215,11 @@ private:
         const bool any = answered && v.outcome() == outcome::deliverable;
         const auto now = std::chrono::steady_clock::now();
         // Broken off or deferred says nothing; the next recipient does not ask at once again.
-        owner_.catch_all_.note(
-            key, any, answered ? owner_.limits_.catch_all : inconclusive_for, now);
-        co_return any;
+        if (times_forgotten == findings.times_forgotten()) {
+            findings.note(key, any, answered ? owner_.limits_.catch_all : inconclusive_for, now);
+        }
+        if (!any) co_return std::nullopt;
+        co_return catch_all_verdict(t);
     }
 
     // Only a RCPT that was accepted is followed by DATA.
@@ -304,7 +314,7 @@ std::vector<host_state> call_forward::hosts() const {
     all.reserve(hosts_.size());
     for (const auto& [key, each] : hosts_) {
         host_state s = each->state();
-        const std::string beginning = key + ' ';
+        const std::string beginning = catch_all_findings::key(key, "");
         for (const auto& found : catch_all_.accepting(beginning, most_domains, now)) {
             s.catch_all.push_back(found.substr(beginning.size()));
         }

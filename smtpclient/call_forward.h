@@ -29,6 +29,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace callforward::smtpclient {
@@ -72,6 +73,12 @@ public:
     void tell_of_late_rejecters(late_rejecters::advice to) { late_rejecters_.tell(std::move(to)); }
     [[nodiscard]] bool rejects_late(const std::string& host, std::uint16_t port) const {
         return late_rejecters_.knows(host, port);
+    }
+    // What was found out about a domain, by recipients or senders of it, is to be asked anew; "":
+    // of all domains.
+    void forget(std::string_view lower_case) {
+        catch_all_.forget(lower_case);
+        refused_.forget_domain(lower_case);
     }
     [[nodiscard]] std::size_t hosts_kept() const { return hosts_.size(); }
     [[nodiscard]] std::vector<host_state> hosts() const;

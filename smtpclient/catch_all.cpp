@@ -11,10 +11,11 @@ constexpr std::size_t random_letters = 20;
 
 }  // namespace
 
-std::optional<bool> catch_all_findings::find(const std::string& key, steady_time now) const {
+std::optional<catch_all_findings::entry> catch_all_findings::find(const std::string& key,
+                                                                  steady_time now) const {
     const auto found = entries_.find(key);
     if (found == entries_.end() || found->second.expires <= now) return std::nullopt;
-    return found->second.accepts_any;
+    return found->second;
 }
 
 void catch_all_findings::note(const std::string& key,
@@ -26,6 +27,13 @@ void catch_all_findings::note(const std::string& key,
     }
     if (entries_.size() >= most_findings) entries_.clear();
     entries_[key] = {accepts_any, now + lifetime};
+}
+
+void catch_all_findings::forget(std::string_view domain) {
+    ++times_forgotten_;
+    const std::string end = key("", std::string(domain));
+    std::erase_if(entries_,
+                  [&](const auto& e) { return domain.empty() || e.first.ends_with(end); });
 }
 
 std::vector<std::string> catch_all_findings::accepting(std::string_view beginning,

@@ -24,6 +24,12 @@ bool refused_senders::knows(const std::string& key, steady_time now) const {
     return found != entries_.end() && found->second > now;
 }
 
+void refused_senders::forget_domain(std::string_view of_senders) {
+    const std::string end = ' ' + std::string(of_senders);
+    std::erase_if(entries_,
+                  [&](const auto& e) { return of_senders.empty() || e.first.ends_with(end); });
+}
+
 void refused_senders::note(const std::string& key, steady_time now) {
     if (entries_.size() >= most_entries) {
         std::erase_if(entries_, [&](const auto& e) { return e.second <= now; });

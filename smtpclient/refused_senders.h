@@ -21,6 +21,8 @@ public:
     [[nodiscard]] bool knows(const std::string& key, steady_time now) const;
     void note(const std::string& key, steady_time now);
     void forget(const std::string& key) { entries_.erase(key); }
+    // Of all hosts; "": all senders.
+    void forget_domain(std::string_view of_senders);
 
 private:
     std::unordered_map<std::string, steady_time> entries_;  // until when

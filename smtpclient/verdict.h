@@ -9,6 +9,7 @@
 
 #include "smtpclient/reply.h"
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -124,6 +125,8 @@ struct verdict {
     std::vector<std::string>
         next_hop_names;           // all names and addresses seen on the way: not told to clients
     std::vector<std::string> mx;  // hosts in the order they would be tried, when MX was looked up
+    // Nobody was asked about this recipient: what was found out before (catch_all) holds so long.
+    std::optional<std::chrono::seconds> found_before{};
 
     [[nodiscard]] smtpclient::outcome outcome() const;
 };

@@ -223,6 +223,16 @@ hash_seed cache::begin_change() {
     return below_->seed();
 }
 
+void cache::on_forget(std::function<void(std::string_view)> tell) {
+    const std::lock_guard lock(forgetting_mutex_);
+    forgetting_ = std::move(tell);
+}
+
+void cache::tell_of_forgetting(std::string_view domain) {
+    const std::lock_guard lock(forgetting_mutex_);
+    if (forgetting_) forgetting_(domain);
+}
+
 void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
     forget_here(recipients);
     for (const auto& recipient : recipients) {
@@ -246,6 +256,11 @@ std::size_t cache::forget_here(const std::vector<smtpclient::mailbox>& recipient
         for (const auto& recipient : recipients) changes_.add(domain_of(recipient));
     };
     count();
+    std::set<std::string_view> domains;
+    for (const auto& recipient : recipients) domains.insert(domain_of(recipient));
+    for (const auto& name : domains) {
+        if (!name.empty()) tell_of_forgetting(name);
+    }
     below_->forget_addresses(tags);
     count();
     forget_doubts();
@@ -263,6 +278,7 @@ std::size_t cache::forget_domains_here(const std::set<std::string>& lower_case) 
     for (const auto& name : lower_case) {
         changes_.add(name);
         tags.insert(tag_of_domain(name, seed));
+        tell_of_forgetting(name);
     }
     for (const std::uint32_t tag : tags) below_->forget_domain(tag);
     for (const auto& name : lower_case) changes_.add(name);
@@ -299,6 +315,7 @@ void cache::apply(const std::vector<change>& changes, const moment& now) {
                 domains.clear();
                 changes_.add_to_all();
                 forget_doubts();
+                tell_of_forgetting("");
                 memory_.clear();
                 break;
         }
@@ -335,6 +352,7 @@ milliseconds cache::longest_life() const {
 std::size_t cache::forget_all() {
     if (tell_) tell_({{change::kind::forget_all, {}}});
     changes_.add_to_all();
+    tell_of_forgetting("");
     below_->forget_all();
     changes_.add_to_all();
     forget_doubts();

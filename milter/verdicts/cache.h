@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -100,6 +101,10 @@ public:
     void on_change(std::function<void(const std::vector<change>&)> tell) {
         tell_ = std::move(tell);
     }
+    // Called before what is forgotten here or by other edges goes, with its domain ("": all), so
+    // that what was found out about a domain goes with it. One call at a time; {} waits for its
+    // end.
+    void on_forget(std::function<void(std::string_view domain)> tell);
     // What other edges have changed; tells nobody.
     void apply(const std::vector<change>& changes, const moment& now);
     // How long the oldest record can be kept, and how much longer than its life.
@@ -154,6 +159,7 @@ private:
                      bool in_store);
 
     hash_seed begin_change();
+    void tell_of_forgetting(std::string_view domain);
     void declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now);
     std::size_t forget_here(const std::vector<smtpclient::mailbox>& recipients);
     std::size_t forget_domains_here(const std::set<std::string>& lower_case);
@@ -165,6 +171,8 @@ private:
     change_counts changes_;
     const trust* trust_ = nullptr;
     std::function<void(const std::vector<change>&)> tell_;
+    std::mutex forgetting_mutex_;
+    std::function<void(std::string_view)> forgetting_;
 };
 
 // Of "lmdb:DIRECTORY"; "" for any other store.

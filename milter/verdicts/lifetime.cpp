@@ -25,7 +25,9 @@ std::chrono::seconds lifetime(const smtpclient::verdict& v,
                               unsigned repeats) {
     switch (v.finding.verdict_class) {
         case verdict_class::deliverable:
-            return v.finding.reason == reason::catch_all ? s.catch_all : s.deliverable;
+            if (v.finding.reason != reason::catch_all) return s.deliverable;
+            // Not beyond what it was taken from.
+            return std::min(s.catch_all, v.found_before.value_or(s.catch_all));
         case verdict_class::undeliverable:
             // A full mailbox is about now.
             if (v.finding.reason == reason::mailbox_full) return s.undetermined;

@@ -190,6 +190,45 @@ TEST_CASE("a reload makes new resolvers when resolv.conf names other servers, an
     CHECK(hosts_known() == 1);
 }
 
+TEST_CASE(
+    "who accepts anybody is asked again after its domain, or all, or an address is forgotten") {
+    const auto with_test = [](const played_next_hop& at, const std::string& rcpt) {
+        auto q = about(at, rcpt);
+        auto by = *q.by;
+        by.catch_all_probe = true;
+        q.by = std::make_shared<const smtpclient::transport>(std::move(by));
+        return q;
+    };
+    using forgetting = std::function<void(verdicts::cache&)>;
+    const std::vector<forgetting> ways = {
+        [](auto& c) { c.forget_domain("a.test"); },
+        [](auto& c) { c.forget_all(); },
+        [](auto& c) { c.forget(smtpclient::mailbox::parse("new@A.test").value()); },
+        // As other edges do it.
+        [](auto& c) {
+            c.apply({{verdicts::change::kind::forget_domain, "a.test"}}, verdicts::moment::now());
+        },
+        [](auto& c) {
+            c.apply({{verdicts::change::kind::forget_all, ""}}, verdicts::moment::now());
+        },
+        [](auto& c) {
+            c.apply({{verdicts::change::kind::forget_address, "new@a.test"}},
+                    verdicts::moment::now());
+        }};
+    for (const auto& forget : ways) {
+        played_next_hop host("");
+        engine e(tests::in_memory_settings(), 2);
+        CHECK(ask(e, with_test(host, "u@a.test")) == asked{"catch_all", "probe"});
+        // Nobody has asked about this one.
+        CHECK(ask(e, with_test(host, "w@a.test")) == asked{"catch_all", "cache"});
+        CHECK(host.count("rcpt ") == 1);
+        host.use("rcpt * 550 5.1.1 no such user\n");
+        CHECK(ask(e, with_test(host, "v@a.test")) == asked{"catch_all", "cache"});
+        forget(e.known());
+        CHECK(ask(e, with_test(host, "new@a.test")) == asked{"unknown_user", "probe"});
+    }
+}
+
 TEST_CASE("lifetimes of a reload count for what is learnt after it") {
     const played_next_hop host("");
     settings s = tests::in_memory_settings();

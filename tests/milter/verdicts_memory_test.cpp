@@ -107,6 +107,11 @@ TEST_CASE("Each class has its own lifetime") {
     const auto life = [&](verdict_class c, reason r) { return lifetime(verdict_of(c, r), s); };
     CHECK(lifetime(accepted, s) == 24h);
     CHECK(life(verdict_class::deliverable, reason::catch_all) == 24h);
+    auto found_before = verdict_of(verdict_class::deliverable, reason::catch_all);
+    found_before.found_before = 2h;
+    CHECK(lifetime(found_before, s) == 2h);
+    found_before.found_before = 48h;
+    CHECK(lifetime(found_before, s) == 24h);
     CHECK(lifetime(unknown, s) == 10min);
     CHECK(life(verdict_class::undeliverable, reason::null_mx) == 10min);
     CHECK(life(verdict_class::undeliverable, reason::mailbox_full) == 30s);

@@ -69,15 +69,69 @@ TEST_CASE("nobody asks with a random recipient where it was not asked for") {
     CHECK(server.recipients() == 1);
 }
 
+TEST_CASE("what comes of a finding says so, and how long it holds") {
+    crowd all(kept_sessions());
+    const loop_server server(all.loop, [](auto& s, const std::string& command) {
+        return command.starts_with("RCPT") ? "250 2.1.5 ok\r\n" : pipelining(s, command);
+    });
+    const auto& first = all.ask(tested(server, "a"));
+    all.run();
+    const auto& second = all.ask(tested(server, "b"));
+    all.run();
+    REQUIRE(first.told);
+    REQUIRE(second.told);
+    CHECK_FALSE(first.told->found_before);
+    REQUIRE(second.told->found_before);
+    CHECK(*second.told->found_before < session_limits{}.catch_all);
+    CHECK(*second.told->found_before > session_limits{}.catch_all - 1min);
+}
+
+TEST_CASE("a finding is forgotten with its domain, and with all") {
+    crowd all(kept_sessions());
+    bool accepts_any = true;
+    const loop_server server(all.loop, [&](auto& s, const std::string& command) {
+        const bool answers = accepts_any && command.starts_with("RCPT");
+        return answers ? "250 2.1.5 ok\r\n" : pipelining(s, command);
+    });
+    for (const std::string domain : {"next.test", ""}) {
+        CAPTURE(domain);
+        accepts_any = true;
+        all.forward().forget("");
+        CHECK(all.words_of(tested(server, "nobody")) == "deliverable catch_all rcpt");
+        accepts_any = false;
+        all.forward().forget("test");
+        all.forward().forget("other.test");
+        CHECK(all.words_of(tested(server, "nobody")) == "deliverable catch_all rcpt");
+        all.forward().forget(domain);
+        CHECK(all.words_of(tested(server, "nobody")) == "undeliverable unknown_user rcpt");
+    }
+}
+
+TEST_CASE("what a test under way finds out is not kept past a forgetting") {
+    crowd all(kept_sessions());
+    bool forgets = true;
+    const loop_server server(all.loop, [&](auto& s, const std::string& command) -> std::string {
+        if (!command.starts_with("RCPT")) return pipelining(s, command);
+        if (forgets) all.forward().forget("next.test");
+        return "250 2.1.5 ok\r\n";
+    });
+    CHECK(all.words_of(tested(server, "a")) == "deliverable catch_all rcpt");
+    forgets = false;
+    CHECK(all.words_of(tested(server, "a")) == "deliverable catch_all rcpt");
+    CHECK(server.recipients() == 2);
+}
+
 TEST_CASE("a finding ends with its lifetime, and the table is bounded") {
     catch_all_findings findings;
     const steady_time start;
     findings.note("host a.test", true, 10s, start);
-    CHECK(findings.find("host a.test", start + 9s) == true);
+    REQUIRE(findings.find("host a.test", start + 9s));
+    CHECK(findings.find("host a.test", start + 9s)->accepts_any);
     CHECK_FALSE(findings.find("host a.test", start + 10s));
     CHECK_FALSE(findings.find("host b.test", start));
     for (int i = 0; i < 30000; ++i) findings.note(std::to_string(i), false, 10s, start);
-    CHECK(findings.find("29999", start) == false);
+    REQUIRE(findings.find("29999", start));
+    CHECK_FALSE(findings.find("29999", start)->accepts_any);
     CHECK_FALSE(findings.find("0", start));
 }
 

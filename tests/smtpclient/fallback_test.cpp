@@ -123,6 +123,14 @@ TEST_CASE("refused senders are known by host and domain for an hour, and the tab
     CHECK_FALSE(known.knows(key, start + 60min));
     known.forget(key);
     CHECK_FALSE(known.knows(key, start));
+    known.note(key, start);
+    known.forget_domain("other.test");
+    CHECK(known.knows(key, start));
+    known.forget_domain("sender.test");
+    CHECK_FALSE(known.knows(key, start));
+    known.note(key, start);
+    known.forget_domain("");
+    CHECK_FALSE(known.knows(key, start));
     for (int i = 0; i < 30000; ++i) known.note(std::to_string(i), start);
     CHECK(known.knows("29999", start));
     CHECK_FALSE(known.knows("0", start));
