@@ -120,7 +120,7 @@ struct pending {
     explicit pending(const asio::any_io_executor& executor)
         : answered(executor, steady::time_point::max()) {}
 
-    asio::steady_timer answered;  // cancelled when it is
+    asio::steady_timer answered;  // expires when it is
     std::optional<answer<Record>> what;
 };
 
@@ -262,7 +262,8 @@ asio::awaitable<void> ares_resolver::implementation::look_up(shared self,
     }
     if (what) query_counts::of_process().count(table.type, what->status);
     question->what = std::move(what);
-    question->answered.cancel();
+    // Also for who begins to wait only now, and finds nothing.
+    question->answered.expires_at(steady::time_point::min());
 }
 
 // Asks, and asks again for the target of a CNAME that came without it (RFC 1034 section 3.6.2).
