@@ -170,6 +170,11 @@ asio::awaitable<bool> byte_stream::write(std::string bytes) {
     co_return !ec;
 }
 
+void byte_stream::finish() {
+    std::error_code ignored;
+    sockets_->clear.shutdown(asio::socket_base::shutdown_both, ignored);
+}
+
 void byte_stream::close() {
     std::error_code ignored;
     sockets_->resolver.cancel();

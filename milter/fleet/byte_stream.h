@@ -51,6 +51,8 @@ public:
     // "" after the end, or a failure; then why() says which.
     [[nodiscard]] asio::awaitable<std::string> read();
     [[nodiscard]] asio::awaitable<bool> write(std::string bytes);
+    // Nothing more goes or comes; what has come already can still be read.
+    void finish();
     void close();
     [[nodiscard]] const std::string& why() const { return why_; }
 

@@ -1,5 +1,7 @@
 #include "milter/fleet/redis_connection.h"
 
+#include "smtpclient/printable.h"
+
 #include <asio/async_result.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/post.hpp>
@@ -152,6 +154,7 @@ bool redis_connection::take(resp_value value) {
     if (oldest.got.size() < oldest.due) return true;
     pending whole = std::move(oldest);
     pending_.pop_front();
+    has_answered_ = true;
     give(whole, std::move(whole.got));
     return true;
 }
@@ -161,7 +164,10 @@ asio::awaitable<void> redis_connection::write_on(
     while (open_ && !unsent_.empty()) {
         std::string bytes = std::exchange(unsent_, {});
         const bool written = co_await stream_.write(std::move(bytes));
-        if (!written) close(stream_.why());
+        if (!written) {
+            stream_.finish();  // why the server has closed may be said in what is still to be read
+            break;
+        }
     }
     writing_ = false;
 }
@@ -193,6 +199,11 @@ void redis_connection::close(const std::string& why) {
     if (!open_) return;
     open_ = false;
     why_ = why;
+    // Turned away: a server with too many connections answers the first request so, and closes.
+    if (!has_answered_ && !foreign_ && !pending_.empty() && !pending_.front().got.empty()) {
+        const resp_value& first = pending_.front().got.front();
+        if (first.is_error()) why_ = smtpclient::printable(first.text, 200);
+    }
     stream_.close();
     due_.cancel();
     for (pending& p : pending_) give(p, std::nullopt);

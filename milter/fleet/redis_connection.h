@@ -78,6 +78,7 @@ private:
     resp_reader reader_;
     bool open_ = false;
     bool foreign_ = false;
+    bool has_answered_ = false;  // one request wholly
     std::string why_;
     std::string unsent_;
     std::deque<pending> pending_;

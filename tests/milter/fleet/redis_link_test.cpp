@@ -1,8 +1,12 @@
 // Stores that are none, or none to use: whoever asks is told so at once, and the link comes back.
+#include "milter/fleet/redis_connection.h"
 #include "tests/milter/fleet/played_store.h"
 
+#include <asio/co_spawn.hpp>
+#include <asio/dispatch.hpp>
 #include <asio/io_context.hpp>
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <memory>
@@ -98,6 +102,37 @@ TEST_CASE("what is no Redis is not used, whatever it says") {
         const int before = server.connections();
         CHECK(edge.within(30s, [&] { return server.connections() > before; }));
     }
+}
+
+TEST_CASE("why a server has turned a connection away is told, whoever notices its end first") {
+    const testing::temporary_folder folder;
+    const auto listener = testing::listen_on("unix:" + folder.file("store"));
+    asio::io_context loop{1};
+    const auto connection =
+        std::make_shared<milter::fleet::redis_connection>(loop.get_executor(), nullptr);
+    std::optional<std::string> opened;
+    asio::co_spawn(loop,
+                   connection->open({}, folder.file("store"), clock::now() + 60s),
+                   [&](const std::exception_ptr&, std::string why) { opened = std::move(why); });
+    while (!opened && loop.run_one() > 0) {
+    }
+    REQUIRE(opened == "");
+    {
+        const auto server = testing::accept_from(listener);
+        const std::string_view says = "-ERR max number of clients reached\r\n";
+        REQUIRE(::write(server.get(), says.data(), says.size()) == std::ssize(says));
+    }
+    bool told = false;
+    // Written before anything is read: the write fails, and both replies will never come.
+    asio::dispatch(loop, [&] {
+        connection->submit("ANYTHING", 2, clock::now() + 60s, [&](const auto& got) {
+            CHECK_FALSE(got.has_value());
+            told = true;
+        });
+    });
+    loop.run();
+    CHECK(told);
+    CHECK(connection->why() == "ERR max number of clients reached");
 }
 
 TEST_CASE("a password that is refused is said to be, and a right one is used") {
