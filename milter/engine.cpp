@@ -75,10 +75,6 @@ smtpclient::verdict overloaded(bool by_domain) {
     return v;
 }
 
-std::string_view domain_of(const smtpclient::mailbox& recipient) {
-    return recipient.domain() ? recipient.domain()->name() : recipient.domain_part();
-}
-
 source source_of(const verdicts::joined_questions::ticket& ticket,
                  const smtpclient::verdict* answer) {
     // Wherever it was found, who joined has another's answer.
@@ -249,7 +245,7 @@ void engine::ask_in_background(const smtpclient::question& q, const std::string&
     const auto key = known_.key_of(q, fingerprint);
     static_cast<void>(known_.find(key, q.recipient, verdicts::moment::now()));
     const entered under = entry_of(q, key.recipient_only());
-    const auto ticket = under_way_.join(under.name, domain_of(q.recipient));
+    const auto ticket = under_way_.join(under.name, q.recipient.domain_key());
     if (!ticket.is_first) return;
     answering here{*this, under};
     start(q, {key, fingerprint, fleet::purpose::anew}, under);
@@ -262,7 +258,7 @@ answer engine::join(const smtpclient::question& q,
                     const std::string& fingerprint,
                     const patience& p) {
     const entered under = entry_of(q, name);
-    const auto ticket = under_way_.join(under.name, domain_of(q.recipient));
+    const auto ticket = under_way_.join(under.name, q.recipient.domain_key());
     if (!ticket.answer) {
         const bool by_domain = ticket.domain_is_full;
         return {std::make_shared<smtpclient::verdict>(overloaded(by_domain)), source::none};
@@ -290,7 +286,7 @@ void engine::refresh(const smtpclient::question& q,
                      const verdicts::question_key& key,
                      const std::string& fingerprint) {
     const entered under = entry_of(q, key.recipient_only());
-    const auto ticket = under_way_.join(under.name, domain_of(q.recipient));
+    const auto ticket = under_way_.join(under.name, q.recipient.domain_key());
     if (!ticket.answer || !ticket.is_first) return;
     answering here{*this, under};
     start(q, {key, fingerprint, fleet::purpose::refresh}, under);

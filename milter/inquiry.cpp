@@ -72,9 +72,7 @@ void log_rcpt(const envelope& e, const decision& d, inquiry& i, observations& se
     r.rcpt = i.rcpt;
     r.from = i.from;
     r.client = e.client_address;
-    if (const auto* const recipient = i.recipient()) {
-        r.domain = recipient->domain() ? recipient->domain()->name() : recipient->domain_part();
-    }
+    if (const auto* const recipient = i.recipient()) r.domain = recipient->domain_key();
     r.route = i.route;
     r.action = d.action;
     r.mode = i.by->mode;

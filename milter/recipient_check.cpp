@@ -58,16 +58,6 @@ mailbox nobody_at_domain_of(std::string_view untrusted) {
     return mailbox::parse("\"\"" + std::string(untrusted.substr(at))).value_or(mailbox{});
 }
 
-// Whose domain the MTA has not said, such as <Postmaster> (RFC 5321 section 4.1.1.3): a user of its
-// own, on the lists by the local part. Nothing for what has a domain, or is no local part.
-std::optional<mailbox> user_of_mta(std::string_view untrusted) {
-    if (untrusted.starts_with('<') && untrusted.ends_with('>')) {
-        untrusted = untrusted.substr(1, untrusted.size() - 2);
-    }
-    if (untrusted.find('@') != std::string_view::npos) return std::nullopt;
-    return mailbox::parse(std::string(untrusted) + "@[127.0.0.1]");
-}
-
 }  // namespace
 
 std::string forbidden_socket(const verdict& v, const smtpclient::destination& to) {
@@ -178,7 +168,7 @@ void recipient_check::name_parties(const settings& s, const envelope& e, inquiry
         i.asked.recipient.append_address(i.rcpt);
     } else {
         i.rcpt = named;
-        const auto user = user_of_mta(named);
+        const auto user = mailbox::parse_local_user(named);  // on the lists by the local part
         i.is_bare = user.has_value();
         i.asked.recipient = user ? *user : nobody_at_domain_of(named);
     }

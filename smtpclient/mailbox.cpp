@@ -87,6 +87,12 @@ std::optional<mailbox> mailbox::parse(std::string_view untrusted) {
     return result;
 }
 
+std::optional<mailbox> mailbox::parse_local_user(std::string_view untrusted) {
+    const auto user = without_brackets(untrusted);
+    if (!user || user->find('@') != std::string_view::npos) return std::nullopt;
+    return parse(std::string(*user) + "@[127.0.0.1]");
+}
+
 bool mailbox::assign(std::string_view untrusted) {
     if (read(untrusted)) return true;
     clear();

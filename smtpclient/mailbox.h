@@ -26,6 +26,9 @@ public:
     [[nodiscard]] static std::optional<mailbox> parse(std::string_view untrusted);
     // The same, in the memory that this one has; when false it is as if newly made.
     [[nodiscard]] bool assign(std::string_view untrusted);
+    // A local part alone, such as <Postmaster> (RFC 5321 section 4.1.1.3): a user of whichever MTA
+    // is told it, here at that MTA's loopback address. Nothing for what has a domain.
+    [[nodiscard]] static std::optional<mailbox> parse_local_user(std::string_view untrusted);
 
     [[nodiscard]] const std::string& local_part() const { return local_part_; }  // quoted as given
     [[nodiscard]] const std::string& domain_part() const {
@@ -40,6 +43,10 @@ public:
     // Local part as given, but in Normalization Form C; domain in lower case A-labels: what two
     // spellings of one mailbox have in common.
     [[nodiscard]] std::string key() const;
+    // The domain of that, or a literal as given.
+    [[nodiscard]] std::string_view domain_key() const {
+        return domain_ ? domain_->name() : domain_part_;
+    }
     [[nodiscard]] bool local_part_is_ascii() const;
 
     bool operator==(const mailbox&) const = default;

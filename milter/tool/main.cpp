@@ -3,6 +3,7 @@
 #include "milter/tool/query_command.h"
 #include "milter/tool/terminal.h"
 #include "milter/version.h"
+#include "smtpclient/mailbox.h"
 #include "smtpclient/next_hop.h"
 #include "smtpclient/printable.h"
 #include "smtpclient/tls_words.h"
@@ -106,7 +107,7 @@ void check_readable(const std::string& ca_file) {
 
 int run_query(query_arguments& arguments) {
     auto& options = arguments.options;
-    if (tool::is_local_part(options.rcptto)) {
+    if (smtpclient::mailbox::parse_local_user(options.rcptto)) {
         return usage("--rcptto: " + smtpclient::printable_utf8(options.rcptto, 100) +
                      " has no domain, so it is a user of whichever MTA is told it, and no other "
                      "can be asked; say USER@DOMAIN");

@@ -1,6 +1,5 @@
 #include "milter/tool/query_command.h"
 
-#include "smtpclient/mailbox.h"
 #include "smtpclient/printable.h"
 
 #include <nlohmann/json.hpp>
@@ -87,13 +86,6 @@ std::string to_text(const query_options& asked, const query_result& result) {
         if (v.tls->verified) text += ", verified by " + v.tls->by;
     }
     return text + "\n  in " + std::to_string(result.elapsed.count()) + " ms";
-}
-
-bool is_local_part(const std::string& untrusted) {
-    std::string_view text = untrusted;
-    if (text.starts_with('<') && text.ends_with('>')) text = text.substr(1, text.size() - 2);
-    return text.find('@') == std::string_view::npos &&
-           mailbox::parse(std::string(text) + "@[127.0.0.1]").has_value();
 }
 
 int exit_code(const verdict& v) {

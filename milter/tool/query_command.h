@@ -14,8 +14,6 @@ namespace callforward::tool {
 // A sentence or two for a person.
 [[nodiscard]] std::string to_text(const smtpclient::query_options& asked,
                                   const smtpclient::query_result& result);
-// "postmaster": what an MTA takes for a user of its own.
-[[nodiscard]] bool is_local_part(const std::string& untrusted);
 // 0 deliverable, 1 undeliverable, 75 undetermined.
 [[nodiscard]] int exit_code(const smtpclient::verdict& v);
 
