@@ -72,6 +72,12 @@ std::string_view cut_short(std::string_view written, std::span<const std::string
     return found;
 }
 
+std::string in_a_row(std::span<const std::string_view> names) {
+    std::string all;
+    for (const std::string_view name : names) all.append(all.empty() ? "" : ", ").append(name);
+    return all;
+}
+
 // All that there are: what is printed of the configuration in force has every key.
 const config_node& all_keys() {
     static const config_node document = [] {
@@ -104,10 +110,14 @@ std::string_view name_meant(std::string_view written, std::span<const std::strin
 
 std::string advice_about_name(std::string_view written, std::span<const std::string_view> names) {
     const std::string_view meant = name_meant(written, names);
-    if (!meant.empty()) return "did you mean " + quoted(meant) + '?';
-    std::string all;
-    for (const std::string_view name : names) all.append(all.empty() ? "" : ", ").append(name);
-    return "it is one of: " + all;
+    return meant.empty() ? "it is one of: " + in_a_row(names)
+                         : "did you mean " + quoted(meant) + '?';
+}
+
+std::string advice_with_all_names(std::string_view written,
+                                  std::span<const std::string_view> names) {
+    const std::string advice = advice_about_name(written, names);
+    return name_meant(written, names).empty() ? advice : advice + " (" + in_a_row(names) + ')';
 }
 
 std::string sections_with_key(std::string_view key) {

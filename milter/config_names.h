@@ -16,6 +16,9 @@ namespace callforward::milter {
 // "did you mean "x"?", or "it is one of: x, y".
 [[nodiscard]] std::string advice_about_name(std::string_view written,
                                             std::span<const std::string_view> names);
+// "did you mean "x"? (x, y)": of names that are few.
+[[nodiscard]] std::string advice_with_all_names(std::string_view written,
+                                                std::span<const std::string_view> names);
 
 // The sections that have this key, "[policy]" or "[control] or [milter]"; "" when none has it.
 [[nodiscard]] std::string sections_with_key(std::string_view key);

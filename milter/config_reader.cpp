@@ -115,13 +115,7 @@ std::optional<std::string_view> setting::one_of(std::span<const std::string_view
     if (!word) return std::nullopt;
     const auto found = std::find(names.begin(), names.end(), *word);
     if (found != names.end()) return *found;
-    std::string advice = advice_about_name(*word, names);
-    if (!name_meant(*word, names).empty()) {
-        std::string all;
-        for (const std::string_view name : names) all.append(all.empty() ? "" : ", ").append(name);
-        advice += " (" + all + ')';
-    }
-    fail("can not be " + quoted(*word) + "; " + advice);
+    fail("can not be " + quoted(*word) + "; " + advice_with_all_names(*word, names));
     return std::nullopt;
 }
 
