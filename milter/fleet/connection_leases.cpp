@@ -1,11 +1,5 @@
 #include "milter/fleet/connection_leases.h"
 
-#include <asio/co_spawn.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
-
-#include <exception>
-#include <new>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -23,15 +17,16 @@ connection_leases::connection_leases(asio::any_io_executor executor,
                                      std::shared_ptr<redis_link> link,
                                      std::string edge,
                                      const std::atomic<std::size_t>& limit)
-    : executor_(std::move(executor)),
-      link_(std::move(link)),
+    : link_(std::move(link)),
       edge_(std::move(edge)),
       limit_(limit),
-      renewal_(executor_) {}
+      renewal_(std::move(executor),
+               between_renewals,
+               {[this] { return !held_.empty(); }, [this] { renew(); }}) {}
 
 void connection_leases::stop() {
     stopped_ = true;
-    renewal_.cancel();
+    renewal_.stop();
 }
 
 std::string connection_leases::command(const std::string& member, const std::string& key) const {
@@ -51,28 +46,13 @@ asio::awaitable<std::shared_ptr<void>> connection_leases::take(std::string host)
     if (!got || got->front().is_error()) co_return free_leave;
     if (got->front().number != 1) co_return nullptr;
     held_[member] = key;
-    keep_renewing();
+    renewal_.keep_on(shared_from_this());
     // Whoever holds it may be gone later than we are.
     const std::weak_ptr<connection_leases> mine = weak_from_this();
     std::shared_ptr<void> leave(free_leave.get(), [mine, member, free_leave](void*) {
         if (const auto leases = mine.lock()) leases->give_back(member);
     });
     co_return leave;
-}
-
-// One that is not renewed for want of memory ends early; the next begins anew.
-void connection_leases::keep_renewing() {
-    if (renewing_ || stopped_) return;
-    try {
-        auto renewer = renew(shared_from_this());
-        auto ended = [self = shared_from_this()](const std::exception_ptr&) {
-            self->renewing_ = false;
-        };
-        renewing_ = true;
-        asio::co_spawn(executor_, std::move(renewer), std::move(ended));
-    } catch (const std::bad_alloc&) {
-        renewing_ = false;
-    }
 }
 
 void connection_leases::give_back(const std::string& member) {
@@ -82,23 +62,7 @@ void connection_leases::give_back(const std::string& member) {
     held_.erase(at);
 }
 
-asio::awaitable<void> connection_leases::renew(
-    [[maybe_unused]] std::shared_ptr<connection_leases> self) {
-    while (!stopped_ && !held_.empty()) {
-        renewal_.expires_after(between_renewals);
-        std::error_code ignored;
-        auto token = asio::redirect_error(asio::use_awaitable, ignored);
-        co_await renewal_.async_wait(token);
-        if (stopped_) break;
-        try {
-            renew_once();
-        } catch (const std::bad_alloc&) {
-            // The next time.
-        }
-    }
-}
-
-void connection_leases::renew_once() {
+void connection_leases::renew() {
     std::string commands;
     for (const auto& [member, key] : held_) commands += command(member, key);
     if (!held_.empty()) link_->tell(std::move(commands), held_.size());

@@ -8,11 +8,11 @@
 #pragma once
 
 #include "milter/fleet/redis_link.h"
+#include "milter/fleet/renewal.h"
 #include "smtpclient/allowance.h"
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/steady_timer.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -39,19 +39,15 @@ public:
 private:
     [[nodiscard]] std::string command(const std::string& member, const std::string& key) const;
     void give_back(const std::string& member);
-    void keep_renewing();
-    void renew_once();
-    asio::awaitable<void> renew(std::shared_ptr<connection_leases> self);
+    void renew();
 
-    asio::any_io_executor executor_;
     std::shared_ptr<redis_link> link_;
     const std::string edge_;
     const std::atomic<std::size_t>& limit_;
     std::unordered_map<std::string, std::string> held_;  // member -> key
     std::uint64_t taken_ = 0;
-    bool renewing_ = false;
     bool stopped_ = false;
-    asio::steady_timer renewal_;
+    renewal renewal_;
 };
 
 }  // namespace callforward::milter::fleet

@@ -3,13 +3,7 @@
 #include "milter/fleet/redis_opening.h"
 #include "milter/verdicts/memory.h"
 
-#include <asio/co_spawn.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
-
 #include <algorithm>
-#include <exception>
-#include <new>
 #include <utility>
 
 namespace callforward::milter::fleet {
@@ -52,18 +46,18 @@ shared_store::shared_store(asio::any_io_executor executor,
                            std::shared_ptr<const store_options> options,
                            tls_files* tls,
                            redis_link::reporter report)
-    : executor_(std::move(executor)),
-      options_(std::move(options)),
-      link_(std::make_shared<redis_link>(executor_, options_, tls, std::move(report))),
-      renewal_(executor_) {}
+    : options_(std::move(options)),
+      link_(std::make_shared<redis_link>(executor, options_, tls, std::move(report))),
+      renewal_(std::move(executor),
+               between_renewals / 2,
+               {[this] { return !held_.empty(); }, [this] { renew_due(clock::now()); }}) {}
 
 void shared_store::start() {
     link_->start();
 }
 
 void shared_store::stop() {
-    stopped_ = true;
-    renewal_.cancel();
+    renewal_.stop();
     link_->stop();
 }
 
@@ -126,24 +120,9 @@ asio::awaitable<std::optional<lease>> shared_store::try_lease(const question_nam
     l.found.asked = begun;
     if (l.got) {
         held_[l.token] = {names.lease, begun};
-        keep_renewing();
+        renewal_.keep_on(shared_from_this());
     }
     co_return std::move(l);
-}
-
-// One that is not renewed for want of memory ends early; the next begins anew.
-void shared_store::keep_renewing() {
-    if (renewing_ || stopped_) return;
-    try {
-        auto renewer = renew(shared_from_this());
-        auto ended = [self = shared_from_this()](const std::exception_ptr&) {
-            self->renewing_ = false;
-        };
-        renewing_ = true;
-        asio::co_spawn(executor_, std::move(renewer), std::move(ended));
-    } catch (const std::bad_alloc&) {
-        renewing_ = false;
-    }
 }
 
 void shared_store::give_back(const question_names& names, const std::string& token, bool answered) {
@@ -266,21 +245,6 @@ asio::awaitable<writing> shared_store::write(std::vector<change> changes, change
     }
     const auto kept = co_await link_->insist(std::move(commands), marks.declared.size());
     co_return writing_of(kept);
-}
-
-asio::awaitable<void> shared_store::renew([[maybe_unused]] std::shared_ptr<shared_store> self) {
-    while (!stopped_ && !held_.empty()) {
-        renewal_.expires_after(between_renewals / 2);
-        std::error_code ignored;
-        auto token = asio::redirect_error(asio::use_awaitable, ignored);
-        co_await renewal_.async_wait(token);
-        if (stopped_) break;
-        try {
-            renew_due(clock::now());
-        } catch (const std::bad_alloc&) {
-            // The next time.
-        }
-    }
 }
 
 void shared_store::renew_due(steady_time now) {

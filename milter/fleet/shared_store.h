@@ -12,6 +12,7 @@
 #pragma once
 
 #include "milter/fleet/redis_link.h"
+#include "milter/fleet/renewal.h"
 #include "milter/fleet/shared_record.h"
 #include "milter/verdicts/cache.h"
 #include "milter/verdicts/key.h"
@@ -96,19 +97,14 @@ private:
     [[nodiscard]] marking mark(const std::vector<verdicts::change>& changes,
                                const change_lives& lives) const;
     [[nodiscard]] std::string look_commands(const question_names& names) const;
-    void keep_renewing();
-    asio::awaitable<void> renew(std::shared_ptr<shared_store> self);
     void renew_due(steady_time now);
     [[nodiscard]] std::string fresh_token();
     [[nodiscard]] std::string address_tag(const verdicts::digest& declared) const;
 
-    asio::any_io_executor executor_;
     std::shared_ptr<const store_options> options_;
     std::shared_ptr<redis_link> link_;
     std::unordered_map<std::string, held> held_;  // leases by token
-    bool renewing_ = false;
-    bool stopped_ = false;
-    asio::steady_timer renewal_;
+    renewal renewal_;
 };
 
 }  // namespace callforward::milter::fleet
