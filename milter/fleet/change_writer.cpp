@@ -171,7 +171,7 @@ void change_writer::fail() {
             store_->link().options().say(
                 log_level::warning,
                 "the shared store does not take a change now; it is kept and written later",
-                {{"changes", std::to_string(waiting)}});
+                {{"changes", waiting}});
         }
         say_lost();
     } catch (const std::bad_alloc&) {
@@ -185,13 +185,13 @@ void change_writer::say_lost() {
     if (outdated > 0 && !std::exchange(outdated_, true)) {
         say(log_level::warning,
             "the shared store does not take what is declared in time; it is asked about again",
-            {{"changes", std::to_string(outdated)}});
+            {{"changes", outdated}});
     }
     const std::size_t merged = changes_.take_merged();
     if (merged == 0 || std::exchange(merged_, true)) return;
     say(log_level::warning,
         "too many changes wait for the shared store; it will forget whole domains instead",
-        {{"changes", std::to_string(merged)}});
+        {{"changes", merged}});
 }
 
 }  // namespace callforward::milter::fleet

@@ -117,7 +117,7 @@ void edge::finish(std::chrono::milliseconds at_most) {
     options_->say(log_level::warning,
                   "the program ends before the shared store has all changes; they are to be made "
                   "again",
-                  {{"changes", std::to_string(left)}});
+                  {{"changes", left}});
 }
 
 void edge::close() {
