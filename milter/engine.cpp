@@ -183,11 +183,7 @@ answer engine::ask(const smtpclient::question& q,
         if (known->refresh) refresh(q, key, fingerprint);
         return {known->verdict(), source::cache};
     }
-    // What was refused since, though in doubt, answers only in what may be an outage.
-    const auto may_stand_in = [&](const verdicts::known& old) {
-        return !old.refused || is_suspended(q.recipient);
-    };
-    if (known && known->unreachable && may_stand_in(*known)) {
+    if (known && known->unreachable && may_stand_in(*known, q.recipient)) {
         return {known->verdict(), source::stale};
     }
     if (const auto doubt = known_.doubted(key, clock::now());
@@ -198,14 +194,29 @@ answer engine::ask(const smtpclient::question& q,
     const bool reached = found.verdict && found.verdict->finding.verdict_class !=
                                               smtpclient::verdict_class::unreachable;
     if (reached) return found;
-    if (known && may_stand_in(*known)) return {known->verdict(), source::stale, found.verdict};
-    if (known) return found;
+    if (known && !may_stand_in(*known, q.recipient)) return found;
+    if (known) return {known->verdict(), source::stale, found.verdict};
     // A shared store may have had one that is past its time; or it was declared meanwhile.
-    const auto since = known_.recall(key, verdicts::moment::now());
-    if (!since || since->verdict()->outcome() == smtpclient::outcome::undetermined) return found;
-    if (since->stale && !may_stand_in(*since)) return found;
-    if (since->stale) return {since->verdict(), source::stale, found.verdict};
-    return {since->verdict(), source::cache};
+    auto since = stand_in(q, key);
+    if (!since) return found;
+    if (since->source == source::stale) since->away = found.verdict;
+    return std::move(*since);
+}
+
+std::optional<answer> engine::stand_in(const smtpclient::question& q,
+                                       const verdicts::question_key& key) {
+    const auto known = known_.recall(key, verdicts::moment::now());
+    if (!known || known->verdict()->outcome() == smtpclient::outcome::undetermined) {
+        return std::nullopt;
+    }
+    if (!known->stale) return answer{known->verdict(), source::cache};
+    if (!may_stand_in(*known, q.recipient)) return std::nullopt;
+    return answer{known->verdict(), source::stale};
+}
+
+// What was refused since, though in doubt, answers only in what may be an outage.
+bool engine::may_stand_in(const verdicts::known& stale, const smtpclient::mailbox& recipient) {
+    return !stale.refused || is_suspended(recipient);
 }
 
 // First with all who ask about the recipient, whoever sends; what depends on the sender only with

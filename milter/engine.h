@@ -79,6 +79,9 @@ public:
     [[nodiscard]] verdicts::cache& known() { return known_; }  // for the control socket
     // True while the domain's undeliverable recipients are put off instead of rejected.
     [[nodiscard]] bool is_suspended(const smtpclient::mailbox& recipient);
+    // What is known, as far as it may answer where the next hop cannot be reached.
+    [[nodiscard]] std::optional<answer> stand_in(const smtpclient::question& q,
+                                                 const verdicts::question_key& key);
     [[nodiscard]] std::vector<interlock_state> suspensions() const;
     // For the control socket, and for who counts RCPTs.
     [[nodiscard]] observations& seen() { return seen_; }
@@ -133,6 +136,8 @@ private:
                const smtpclient::verdict& v,
                fleet::asking* asked,
                verdicts::change_count asked_at);
+    [[nodiscard]] bool may_stand_in(const verdicts::known& stale,
+                                    const smtpclient::mailbox& recipient);
     void accepted_elsewhere(const smtpclient::mailbox& recipient, const smtpclient::verdict& v);
     void announce(const interlock_state& s);
 

@@ -66,16 +66,15 @@ story recipient_check::explain(const envelope& e, bool dry, std::chrono::millise
     return told;
 }
 
-// A next hop that cannot be reached leaves what is known in force, as engine::ask() has it.
+// A next hop that cannot be reached leaves what is known in force.
 void recipient_check::answer_from_what_is_known(inquiry& i) {
     const bool reached =
         i.known && i.known->finding.verdict_class != smtpclient::verdict_class::unreachable;
     if (reached) return;
-    verdicts::cache& all = engine_.known();
-    const auto held = all.recall(all.key_of(i.asked, i.by->fingerprint), verdicts::moment::now());
-    if (!held || held->verdict()->outcome() == smtpclient::outcome::undetermined) return;
-    i.known = held->verdict();
-    i.source = held->stale ? source::stale : source::cache;
+    auto held = engine_.stand_in(i.asked, engine_.known().key_of(i.asked, i.by->fingerprint));
+    if (!held) return;
+    i.known = std::move(held->verdict);
+    i.source = held->source;
 }
 
 void recipient_check::ask_for(story& told,

@@ -5,6 +5,7 @@
 #include "milter/log.h"
 #include "milter/recipient_check.h"
 #include "tests/milter/played_next_hop.h"
+#include "tests/support/comes_true.h"
 #include "tests/support/temporary_folder.h"
 
 #include <doctest/doctest.h>
@@ -15,6 +16,7 @@
 using namespace callforward;
 using namespace callforward::milter;
 using namespace std::chrono_literals;
+using callforward::testing::comes_true;
 using callforward::tests::played_next_hop;
 
 namespace {
@@ -113,6 +115,25 @@ TEST_CASE("While the next hop is out of reach the answer is told from what is kn
         CHECK(s.would.action == d.answered(e).action);
         CHECK((s.answer_from == source::cache) == (e.rcpt != other.rcpt));
     }
+}
+
+TEST_CASE("What was refused last is not told to be accepted as it was before") {
+    explained d(
+        "deliverable = \"1s\"\nundetermined = \"1s\"\n[limits]\nhost_penalty = \"0s\"\n"
+        "unknown_per_client = 0\n");
+    std::string problem;
+    const envelope e =
+        envelope_of({.rcpt = "known@a.test", .mta_route = "smtp:" + d.hop.route()}, problem)
+            .value();
+    CHECK(d.answered(e).action == action::accept);
+    d.hop.use("rcpt * CLOSE\n");
+    CHECK(comes_true([&] { return d.explain(e).answer_from == source::stale; }));
+    CHECK(d.explain(e).would.action == action::accept);
+    d.hop.use("rcpt * 550 5.1.1 no such user\n");
+    CHECK(comes_true([&] { return d.answered(e).action == action::reject; }));
+    d.hop.use("rcpt * CLOSE\n");
+    CHECK(comes_true([&] { return d.answered(e).action == action::tempfail; }));
+    CHECK(d.explain(e).would.action == action::tempfail);
 }
 
 TEST_CASE("That a host is left alone for now stands where the dialogue would") {
