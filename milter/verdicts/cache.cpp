@@ -27,10 +27,6 @@ bool belongs_in_store(const smtpclient::verdict& v) {
     return v.outcome() != outcome::undetermined && v.finding.reason != reason::mailbox_full;
 }
 
-std::string_view domain_of(const smtpclient::mailbox& recipient) {
-    return recipient.domain() ? recipient.domain()->name() : recipient.domain_part();
-}
-
 // A record of that age as an entry of memory; its life is cut to what the configuration gives.
 kept_entry aged(const digest& key,
                 const record& r,
@@ -119,7 +115,7 @@ bool cache::restore(const digest& key,
 }
 
 change_count cache::changes_of(const smtpclient::mailbox& recipient) const {
-    return changes_.of(domain_of(recipient));
+    return changes_.of(recipient.domain_key());
 }
 
 // Whoever changes something counts it before the store forgets, and again before memory does: what
@@ -253,11 +249,11 @@ std::size_t cache::forget_here(const std::vector<smtpclient::mailbox>& recipient
     tag_set tags;
     for (const auto& recipient : recipients) tags.insert(tags_of(recipient, seed).address);
     const auto count = [&] {
-        for (const auto& recipient : recipients) changes_.add(domain_of(recipient));
+        for (const auto& recipient : recipients) changes_.add(recipient.domain_key());
     };
     count();
     std::set<std::string_view> domains;
-    for (const auto& recipient : recipients) domains.insert(domain_of(recipient));
+    for (const auto& recipient : recipients) domains.insert(recipient.domain_key());
     for (const auto& name : domains) {
         if (!name.empty()) tell_of_forgetting(name);
     }
@@ -313,10 +309,8 @@ void cache::apply(const std::vector<change>& changes, const moment& now) {
             case change::kind::forget_all:
                 words.clear();
                 domains.clear();
-                changes_.add_to_all();
-                forget_doubts();
-                tell_of_forgetting("");
-                memory_.clear();
+                begin_to_forget_all();
+                forget_all_in_memory();
                 break;
         }
     }
@@ -351,9 +345,17 @@ milliseconds cache::longest_life() const {
 
 std::size_t cache::forget_all() {
     if (tell_) tell_({{change::kind::forget_all, {}}});
+    begin_to_forget_all();
+    below_->forget_all();
+    return forget_all_in_memory();
+}
+
+void cache::begin_to_forget_all() {
     changes_.add_to_all();
     tell_of_forgetting("");
-    below_->forget_all();
+}
+
+std::size_t cache::forget_all_in_memory() {
     changes_.add_to_all();
     forget_doubts();
     const entry_counts before = memory_.size();

@@ -163,6 +163,8 @@ private:
     void declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now);
     std::size_t forget_here(const std::vector<smtpclient::mailbox>& recipients);
     std::size_t forget_domains_here(const std::set<std::string>& lower_case);
+    void begin_to_forget_all();
+    std::size_t forget_all_in_memory();
 
     // Its seed is asked for each time: it has another one when a slow file has opened at last.
     std::unique_ptr<verdicts::store> below_;

@@ -348,10 +348,6 @@ void lmdb_store::erase(const digest& key) {
     implementation_->change(key, {});
 }
 
-void lmdb_store::forget_address(std::uint64_t tag) {
-    implementation_->forget({forgetting::what::addresses, {tag}});
-}
-
 void lmdb_store::forget_domain(std::uint32_t tag) {
     implementation_->forget({forgetting::what::domain, {tag}});
 }

@@ -52,7 +52,6 @@ public:
     [[nodiscard]] std::optional<record> find(const digest& key) override;
     void put(const digest& key, const record& r) override;
     void erase(const digest& key) override;
-    void forget_address(std::uint64_t tag) override;
     void forget_domain(std::uint32_t tag) override;
     void forget_addresses(tag_set tags) override;
     bool flush(std::chrono::milliseconds at_most) override;

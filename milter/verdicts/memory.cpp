@@ -153,7 +153,7 @@ void memory::restore(const kept_entry& e,
 kept_entry memory::declare(const digest& key,
                            const recipient_tags& tags,
                            steady_clock::time_point now) {
-    forget_address(tags.address);
+    forget_addresses({tags.address});
     return enter_declared(key, tags, now);
 }
 
@@ -185,16 +185,8 @@ std::size_t memory::forget(Condition condition) {
     return count;
 }
 
-std::size_t memory::forget_address(std::uint64_t tag) {
-    return forget([tag](const entry& e) { return e.address_tag == tag; });
-}
-
 std::size_t memory::forget_addresses(const tag_set& tags) {
     return forget([&](const entry& e) { return tags.contains(e.address_tag); });
-}
-
-std::size_t memory::forget_domain(std::uint32_t tag) {
-    return forget([tag](const entry& e) { return e.domain_tag == tag; });
 }
 
 std::size_t memory::forget_domains(const std::set<std::uint32_t>& tags) {

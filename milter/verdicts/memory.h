@@ -107,9 +107,7 @@ public:
     // What has just been stored or restored, learnt then, is not to be known after all.
     void withdraw(const digest& key, steady_clock::time_point learnt);
     // Return how many entries there were; all shards are looked through.
-    std::size_t forget_address(std::uint64_t tag);
     std::size_t forget_addresses(const tag_set& tags);
-    std::size_t forget_domain(std::uint32_t tag);
     std::size_t forget_domains(const std::set<std::uint32_t>& tags);
     [[nodiscard]] std::vector<known> show(std::uint64_t address_tag);
     [[nodiscard]] entry_counts count_domain(std::uint32_t tag);

@@ -34,11 +34,8 @@ public:
     [[nodiscard]] virtual std::optional<record> find(const digest& key) = 0;
     virtual void put(const digest& key, const record& r) = 0;
     virtual void erase(const digest& key) = 0;
-    virtual void forget_address(std::uint64_t tag) = 0;
+    virtual void forget_addresses(tag_set tags) = 0;
     virtual void forget_domain(std::uint32_t tag) = 0;
-    virtual void forget_addresses(tag_set tags) {
-        for (const std::uint64_t tag : tags) forget_address(tag);
-    }
     // Waits until all that was queued before is kept, or that long. True when it is.
     virtual bool flush(std::chrono::milliseconds at_most) = 0;
     // The same before the process ends, destroyed or not: what is to be forgotten then is.
@@ -69,7 +66,7 @@ public:
     [[nodiscard]] std::optional<record> find(const digest&) override { return std::nullopt; }
     void put(const digest&, const record&) override {}
     void erase(const digest&) override {}
-    void forget_address(std::uint64_t) override {}
+    void forget_addresses(tag_set) override {}
     void forget_domain(std::uint32_t) override {}
     bool flush(std::chrono::milliseconds) override { return true; }
     bool forget_all() override { return true; }

@@ -44,8 +44,9 @@ public:
         if (after_put) std::exchange(after_put, nullptr)();
     }
     void erase(const digest& key) override { records_.erase(key.text()); }
-    void forget_address(std::uint64_t tag) override {
-        std::erase_if(records_, [tag](const auto& row) { return row.second.tags.address == tag; });
+    void forget_addresses(milter::verdicts::tag_set tags) override {
+        std::erase_if(records_,
+                      [&](const auto& row) { return tags.contains(row.second.tags.address); });
     }
     void forget_domain(std::uint32_t tag) override {
         std::erase_if(records_, [tag](const auto& row) { return row.second.tags.domain == tag; });
@@ -411,6 +412,28 @@ TEST_CASE("The answer to a question from before a change is not kept") {
             const auto asked_after = all.changes_of(q.recipient);
             CHECK(all.store(key, q.recipient, unknown, start, asked_after));
         }
+    }
+}
+
+TEST_CASE("The answer to a question from before a finding was forgotten is not kept") {
+    using milter::verdicts::change;
+    using what = change::kind;
+    const auto q = question_of("u@a1.test");
+    auto all_changes = changes_of("u@a1.test", start);
+    for (const change& c : {change{what::forget_address, "u@a1.test"},
+                            change{what::forget_domain, "a1.test"},
+                            change{what::forget_all, {}}}) {
+        all_changes.push_back({"another edge's", [=](cache& all) { all.apply({c}, start); }});
+    }
+    for (const auto& c : all_changes) {
+        CAPTURE(c.name);
+        kept_records records;
+        cache all({}, std::make_unique<fake_store>(records));
+        std::optional<milter::verdicts::change_count> asked_at;
+        all.on_forget([&](std::string_view) { asked_at = all.changes_of(q.recipient); });
+        c.make(all);
+        REQUIRE(asked_at);
+        CHECK_FALSE(all.store(all.key_of(q, "f"), q.recipient, unknown, start, asked_at));
     }
 }
 

@@ -1,4 +1,7 @@
 #include "milter/verdicts/lmdb_store.h"
+#include "tests/milter/numbered_store.h"
+#include "tests/milter/scratch_folder.h"
+#include "tests/support/comes_true.h"
 
 #include <doctest/doctest.h>
 #include <sys/mount.h>
@@ -6,8 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "scratch_folder.h"
-#include "stored_verdicts.h"
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -20,56 +21,15 @@ using namespace callforward;
 using namespace std::chrono_literals;
 using milter::verdicts::lmdb_options;
 using milter::verdicts::lmdb_store;
+using testing::comes_true;
+using tests::has;
 using tests::is_record_of;
 using tests::key_of_number;
+using tests::options_in;
+using tests::put;
 using tests::record_of_number;
+using tests::said;
 using tests::scratch_folder;
-
-namespace {
-
-struct said {
-    std::mutex mutex;
-    std::vector<std::string> lines;
-
-    std::size_t count() {
-        const std::lock_guard lock(mutex);
-        return lines.size();
-    }
-};
-
-lmdb_options options_in(const std::string& directory, const std::shared_ptr<said>& log) {
-    lmdb_options o;
-    o.directory = directory;
-    o.map_size = std::size_t{64} << 20U;
-    o.group_delay = 5ms;
-    o.open_within = 20s;
-    o.say = [log](milter::log_level, std::string_view what, milter::log_fields) {
-        const std::lock_guard lock(log->mutex);
-        log->lines.emplace_back(what);
-    };
-    return o;
-}
-
-void put(lmdb_store& s, std::uint64_t n) {
-    s.put(key_of_number(n), record_of_number(n));
-}
-
-bool has(lmdb_store& s, std::uint64_t n) {
-    const auto found = s.find(key_of_number(n));
-    if (found) CHECK(is_record_of(n, *found));
-    return found.has_value();
-}
-
-template <class Condition>
-bool comes_true(Condition condition) {
-    for (int i = 0; i < 4000; ++i) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(5ms);
-    }
-    return false;
-}
-
-}  // namespace
 
 TEST_CASE("What is put is found at once, and after the store was closed") {
     const scratch_folder folder;
@@ -109,7 +69,7 @@ TEST_CASE("An address or a domain is forgotten, queued or written, and can be kn
     for (std::uint64_t n = 0; n < 100; ++n) put(s, n);
     CHECK(s.flush(20s));
     for (std::uint64_t n = 100; n < 200; ++n) put(s, n);
-    s.forget_address(3);
+    s.forget_addresses({3});
     s.forget_domain(5);
     CHECK_FALSE(has(s, 3));
     CHECK_FALSE(has(s, 15));
@@ -249,7 +209,7 @@ TEST_CASE("What is to be forgotten before the database came is not in it then") 
         if (all) {
             CHECK(s.forget_all());
         } else {
-            s.forget_address(record_of_number(1).tags.address);
+            s.forget_addresses({record_of_number(1).tags.address});
         }
         std::filesystem::remove(folder.path() + "/b");
         std::filesystem::rename(folder.path() + "/a", folder.path() + "/b");

@@ -2,14 +2,15 @@
 #include "milter/verdicts/change_group.h"
 #include "milter/verdicts/lmdb_file.h"
 #include "milter/verdicts/lmdb_store.h"
+#include "tests/milter/numbered_store.h"
+#include "tests/milter/scratch_folder.h"
+#include "tests/support/comes_true.h"
 
 #include <dlfcn.h>
 #include <doctest/doctest.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include "scratch_folder.h"
-#include "stored_verdicts.h"
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
@@ -28,9 +29,13 @@ using milter::verdicts::forgetting;
 using milter::verdicts::lmdb_file;
 using milter::verdicts::lmdb_options;
 using milter::verdicts::lmdb_store;
-using tests::is_record_of;
+using testing::comes_true;
+using tests::has;
 using tests::key_of_number;
+using tests::options_in;
+using tests::put;
 using tests::record_of_number;
+using tests::said;
 using tests::scratch_folder;
 
 namespace {
@@ -55,47 +60,6 @@ extern "C" ssize_t pwrite(int file, const void* bytes, std::size_t size, off_t a
     return pwrite64(file, bytes, size, at);
 }
 
-namespace {
-
-struct said {
-    std::mutex mutex;
-    std::vector<std::string> lines;
-};
-
-lmdb_options options_in(const std::string& directory, const std::shared_ptr<said>& log) {
-    lmdb_options o;
-    o.directory = directory;
-    o.map_size = std::size_t{64} << 20U;
-    o.group_delay = 5ms;
-    o.open_within = 20s;
-    o.say = [log](milter::log_level, std::string_view what, milter::log_fields) {
-        const std::lock_guard lock(log->mutex);
-        log->lines.emplace_back(what);
-    };
-    return o;
-}
-
-void put(lmdb_store& s, std::uint64_t n) {
-    s.put(key_of_number(n), record_of_number(n));
-}
-
-bool has(lmdb_store& s, std::uint64_t n) {
-    const auto found = s.find(key_of_number(n));
-    if (found) CHECK(is_record_of(n, *found));
-    return found.has_value();
-}
-
-template <class Condition>
-bool comes_true(Condition condition) {
-    for (int i = 0; i < 4000; ++i) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(5ms);
-    }
-    return false;
-}
-
-}  // namespace
-
 TEST_CASE("A restart does not believe what was forgotten on a full disk, and nothing hides it") {
     if (::geteuid() != 0) return;
     for (const bool all : {true, false}) {
@@ -114,7 +78,7 @@ TEST_CASE("A restart does not believe what was forgotten on a full disk, and not
             CHECK_FALSE(s.flush(20s));
             CHECK(s.complaint().find("cannot be written") != std::string::npos);
             all ? static_cast<void>(s.forget_all())
-                : s.forget_address(record_of_number(7).tags.address);
+                : s.forget_addresses({record_of_number(7).tags.address});
             static_cast<void>(s.flush(20s));
             CHECK_FALSE(has(s, 7));
         }
@@ -138,7 +102,7 @@ TEST_CASE("A process that leaves its store as it is leaves nothing that was to b
     put(s, 8);
     s.finish(20s);
     CHECK(std::filesystem::exists(folder.path() + "/data.mdb"));  // nothing is forgotten
-    s.forget_address(record_of_number(7).tags.address);
+    s.forget_addresses({record_of_number(7).tags.address});
     s.finish(20s);
     // As it is then; there may be a new file.
     const scratch_folder copy;
@@ -177,7 +141,7 @@ TEST_CASE("What is forgotten while commits fail does not come back when they wor
     commits_fail = true;
     put(s, 1000);
     CHECK_FALSE(s.flush(20s));
-    s.forget_address(record_of_number(7).tags.address);
+    s.forget_addresses({record_of_number(7).tags.address});
     CHECK_FALSE(s.flush(20s));  // the library takes the file for damaged by now
     CHECK_FALSE(has(s, 7));
     commits_fail = false;

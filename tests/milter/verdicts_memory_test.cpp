@@ -384,9 +384,9 @@ TEST_CASE("An address or a domain can be forgotten, and an address be declared t
     m.store(user(2), bare, start);
     m.store(other, accepted, start);
     CHECK(m.show(user(2).tags().address).size() == 1);
-    CHECK(m.forget_address(user(2).tags().address) == 1);
+    CHECK(m.forget_addresses({user(2).tags().address}) == 1);
     CHECK_FALSE(m.find(user(2), start));
-    CHECK(m.forget_domain(user(1).tags().domain) == 1);
+    CHECK(m.forget_domains({user(1).tags().domain}) == 1);
     CHECK_FALSE(m.find(user(1), start));
     CHECK(m.find(other, start));
 
@@ -411,7 +411,7 @@ TEST_CASE("Entries come and go in any order without one getting lost") {
         const int who = static_cast<int>(random >> 33U) % 120;
         const int what = static_cast<int>(random >> 60U) % 3;
         if (what == 2) {
-            m.forget_address(user(who).tags().address);
+            m.forget_addresses({user(who).tags().address});
             last.erase(who);
         } else {
             m.store(user(who), what == 0 ? accepted : unknown, start);
