@@ -2,12 +2,12 @@
 // is offered (RFC 2920). MAIL, RCPT and RSET of an errand go out together, and behind those of
 // others, as soon as it is submitted.
 //
-// Where a RSET follows in the same write, or before the session was seen to be in step, the verdict
-// waits for its reply: a next hop that answers once too often would otherwise give one recipient's
-// answer to another. Where none follows, QUIT does. A reply that belongs to
-// nothing ends the session, and what was not answered yet is given back; the one whose turn it was
-// is then asked in a session of its own, where no other's replies can be taken for its. Owner: a
-// host, through shared_ptr, because its reader runs until the connection is closed. One event loop
+// Where a RSET follows in the same write, or before the session was seen to be in step, the
+// verdict waits for its reply: a next hop that answers once too often would otherwise give one
+// recipient's answer to another. Where none follows, QUIT does. A reply that belongs to nothing
+// ends the session, and what was not answered yet is given back; the one whose turn it was is then
+// asked in a session of its own, where no other's replies can be taken for its. Owner: a host,
+// through shared_ptr, because its reader runs until the connection is closed. One event loop
 // thread.
 #pragma once
 

@@ -102,9 +102,8 @@ connected give_result(race& r, bool timed_out, const endpoint& last) {
     for (std::size_t i = 0; i < r.runners.size(); ++i) {
         if (r.winner == i) continue;
         // Who began later than the winner, and has not failed, may still be connected to.
-        const bool late = r.runners[i].failed || (r.winner && i < *r.winner);
-        if (late || !r.winner) result.failed.push_back(i);
-        if (late) result.late.push_back(i);
+        const bool is_open = r.winner && i > *r.winner && !r.runners[i].failed;
+        if (!is_open) result.failed.push_back(i);
         std::error_code ignored;
         r.runners[i].socket.close(ignored);
     }

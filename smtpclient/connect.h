@@ -34,8 +34,8 @@ struct endpoint {
 struct connected {
     std::optional<stream_socket> socket;  // nothing when none could be connected
     std::size_t which = 0;                // index of the winner
-    std::vector<std::size_t> failed;      // indices that refused or were too slow
-    std::vector<std::size_t> late;        // of these, those that had no less time than the winner
+    // Indices that refused, or had no less time than the winner.
+    std::vector<std::size_t> failed;
     // Of the last failure: no answer; or this machine had no descriptor or memory for it, of which
     // the host knows nothing.
     bool timed_out = false;

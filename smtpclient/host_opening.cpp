@@ -254,7 +254,7 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(
         }
         const endpoint winner = endpoints[line.which];
         shunned_.forget(winner);
-        for (const std::size_t i : line.late) {
+        for (const std::size_t i : line.failed) {
             shunned_.note(endpoints[i], clock::now() + limits_.host_penalty);
         }
         line.failed.push_back(line.which);
