@@ -41,6 +41,9 @@ asking::~asking() {
 asio::awaitable<shared_answer> asking::look() {
     shared_answer answer;
     if (about_.why == purpose::anew) co_return answer;
+    const bool has_seed = co_await store_->link().has_seed(redis_link::importance::somebody_waits);
+    if (!has_seed) co_return answer;
+    names_ = store_->names_of(question_, about_.fingerprint);  // it may be another one since
     auto heard = heard_.load();
     if (unwritten_.concerns(question_.recipient)) co_return answer;
     const auto found = co_await store_->find(names_);

@@ -69,7 +69,7 @@ private:
     const unwritten_changes& unwritten_;
     const smtpclient::question question_;
     const shared_question about_;
-    const question_names names_;
+    question_names names_;
     std::string marks_;
     std::string token_;  // of the lease; "": none
 };

@@ -81,7 +81,10 @@ edge::attachment edge::attach(const asio::any_io_executor& executor) {
     if (which == 0) {
         notices::listener to;
         to.hear = [this](const notice& n) { hear(n); };
-        to.regained = [this] { trust_.regained(clock::now()); };
+        to.regained = [this] {
+            outdate_seed();  // first: what is read under the old one is not good from now on
+            trust_.regained(clock::now());
+        };
         to.lost = [this](steady_time since) { trust_.lost(since); };
         a.news = std::make_shared<notices>(executor, options_, tls_.get(), std::move(to));
         a.writer = std::make_shared<change_writer>(

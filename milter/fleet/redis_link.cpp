@@ -81,7 +81,7 @@ void redis_link::stop() {
 }
 
 bool redis_link::is_usable() const {
-    if (!ready_ || slow_ || !knows_seed()) return false;
+    if (!ready_ || slow_) return false;
     const auto since = connection_->unanswered_since();
     return !since || clock::now() - *since < options_->timeout;
 }
@@ -251,11 +251,13 @@ void redis_link::look_at_seed() {
     });
 }
 
-asio::awaitable<bool> redis_link::has_seed() {
+asio::awaitable<bool> redis_link::has_seed(importance how) {
     if (knows_seed()) co_return true;
     const std::uint64_t wanted = seed_wanted_;
     std::string commands = seed_commands();
-    const auto got = co_await insist(std::move(commands), 2);
+    auto reading = how == importance::has_to_arrive ? insist(std::move(commands), 2)
+                                                    : ask(std::move(commands), 2);
+    const auto got = co_await std::move(reading);
     if (got) take_seed(*got, wanted);
     co_return knows_seed();
 }

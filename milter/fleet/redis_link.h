@@ -72,8 +72,10 @@ public:
     [[nodiscard]] asio::awaitable<std::optional<replies>> change_seed();
     void look_at_seed();
     void outdate_seed() { ++seed_wanted_; }  // any thread
+    [[nodiscard]] bool knows_seed() const { return seed_read_ == seed_wanted_; }
     // Reads it first where it is outdated. False: not connected, or not answered.
-    [[nodiscard]] asio::awaitable<bool> has_seed();
+    enum class importance { somebody_waits, has_to_arrive };  // as ask(), or as insist()
+    [[nodiscard]] asio::awaitable<bool> has_seed(importance how);
 
 private:
     asio::awaitable<void> live(std::shared_ptr<redis_link> self);
@@ -86,7 +88,6 @@ private:
     void beat(steady_time now);
     bool adopt_seed(const resp_value& stored);
     void take_seed(const replies& got, std::uint64_t wanted);
-    [[nodiscard]] bool knows_seed() const { return seed_read_ == seed_wanted_; }
     [[nodiscard]] std::string seed_commands() const;
     void see_writes(const resp_value& reply);
     void too_late();

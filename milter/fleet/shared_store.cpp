@@ -87,8 +87,12 @@ std::string shared_store::look_commands(const question_names& n) const {
            resp_command({"GET", n.domain_forgotten});
 }
 
+bool shared_store::are_current(const question_names& names) const {
+    return link_->knows_seed() && names.seed == link_->seed();
+}
+
 asio::awaitable<std::optional<findings>> shared_store::find(const question_names& names) {
-    if (names.seed != link_->seed()) co_return std::nullopt;  // everything was forgotten meanwhile
+    if (!are_current(names)) co_return std::nullopt;  // everything was forgotten meanwhile
     std::string commands = look_commands(names);
     const auto begun = clock::now();
     const auto got = co_await link_->ask(std::move(commands), look_replies);
@@ -104,7 +108,7 @@ std::string shared_store::fresh_token() {
 }
 
 asio::awaitable<std::optional<lease>> shared_store::try_lease(const question_names& names) {
-    if (names.seed != link_->seed()) co_return std::nullopt;
+    if (!are_current(names)) co_return std::nullopt;
     lease l;
     l.token = fresh_token();
     const std::string life = std::to_string(options_->lease.count());
@@ -228,7 +232,7 @@ asio::awaitable<writing> shared_store::write(std::vector<change> changes, change
         co_return writing_of(changed);
     }
     // What is declared under an old seed nobody would find.
-    const bool has_seed = co_await link_->has_seed();
+    const bool has_seed = co_await link_->has_seed(redis_link::importance::has_to_arrive);
     if (!has_seed) co_return writing::unanswered;
     marking marks = mark(changes, lives);
     if (marks.count == 0) co_return writing::done;

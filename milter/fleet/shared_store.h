@@ -96,6 +96,7 @@ private:
     struct marking;
     [[nodiscard]] marking mark(const std::vector<verdicts::change>& changes,
                                const change_lives& lives) const;
+    [[nodiscard]] bool are_current(const question_names& names) const;
     [[nodiscard]] std::string look_commands(const question_names& names) const;
     void renew_due(steady_time now);
     [[nodiscard]] std::string fresh_token();

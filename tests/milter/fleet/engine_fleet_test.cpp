@@ -224,6 +224,23 @@ TEST_CASE("what is forgotten while the store takes nothing new is forgotten when
     CHECK(soon([&] { return ask(e.two, q).starts_with("unknown_user"); }));
 }
 
+TEST_CASE(
+    "that all was forgotten while no notice came is known before the store is believed again") {
+    const tests::redis_server redis;
+    settings s = sharing(redis);
+    s.cache.store_trust = 1s;  // less than between two looks at the seed
+    two_engines e("", s, redis);
+    const auto q = about(e.host, "u@a.test");
+    CHECK(ask(e.one, q) == "accepted probe");
+    CHECK(soon([&] { return ask(e.two, q) == "accepted cache"; }));
+    e.host.use("rcpt * 550 5.1.1 no such user\n");
+    // As another edge does it whose notice gets lost.
+    CHECK(redis.ask({"SET", "callforward:seed", "1:" + std::string(32, 'a')}) == "OK");
+    CHECK(redis.ask({"CLIENT", "KILL", "TYPE", "pubsub"}) == "2");
+    CHECK(soon([&] { return ask(e.two, q).starts_with("unknown_user"); }));
+    CHECK(soon([&] { return ask(e.one, q).starts_with("unknown_user"); }));
+}
+
 TEST_CASE("what is declared while the store is away is known to all when it is back") {
     tests::redis_server redis(persistent);
     settings s = sharing(redis);

@@ -333,9 +333,9 @@ TEST_CASE("once everything is forgotten nothing is looked up until the seed is r
     link.outdate_seed();
     std::string ping = milter::fleet::resp_command({"PING"});
     CHECK(e.two.get(link.insist(std::move(ping), 1)).has_value());
-    CHECK_FALSE(e.two.store().is_usable());
+    CHECK_FALSE(link.knows_seed());
     CHECK_FALSE(e.two.get(e.two.store().find(before)).has_value());
-    CHECK(e.two.within(30s, [&] { return e.two.store().is_usable(); }));  // by itself
+    CHECK(e.two.within(30s, [&] { return link.knows_seed(); }));  // by itself
     CHECK(e.found().records.empty());
     // Whoever began before would find what it knew by its old names.
     CHECK_FALSE(e.two.get(e.two.store().find(before)).has_value());
