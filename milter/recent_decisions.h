@@ -53,7 +53,7 @@ struct decision_note {  // rcpt_record, of a size that is known
     short_text<100> route;
     short_text<100> host;
     short_text<48> address;
-    short_text<8> tls;
+    short_text<24> tls;
     short_text<12> enhanced;
     short_text<240> text;
     int reply_code = 0;  // of the MTA's answer to its client, before the id; 0: its own

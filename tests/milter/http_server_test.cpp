@@ -140,6 +140,32 @@ TEST_CASE("A body beyond the limit is refused, and any body where none is allowe
         reads_nothing.ask("DELETE / HTTP/1.1\r\n" + std::string(end)).starts_with("HTTP/1.1 405"));
 }
 
+TEST_CASE("What curl -d calls a form is a body like another, and what is one in parts is not") {
+    const server s({.body = 20'000, .patience = 20s});
+    const auto sent_as = [&](const std::string& type, const std::string& body) {
+        return s.ask("POST /v1/forget HTTP/1.1\r\nHost: x\r\nContent-Type: " + type +
+                     "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    };
+    const std::string form = "application/x-www-form-urlencoded";
+    const std::string body = "a=b&" + std::string(19'000, 'x') + ".";
+    const std::string told = sent_as(form, body);
+    CHECK(told.starts_with("HTTP/1.1 200"));
+    CHECK(told.ends_with("POST /v1/forget " + body + " uid " + std::to_string(getuid())));
+    CHECK(sent_as(form, std::string(20'001, 'x')).starts_with("HTTP/1.1 413"));
+    CHECK(sent_as("multipart/form-data; boundary=x", "--x\r\n\r\na\r\n--x--\r\n")
+              .starts_with("HTTP/1.1 415"));
+}
+
+TEST_CASE("A refusal says why, in JSON") {
+    const server s;
+    CHECK(s.ask(post("/v1/forget", std::string(1001, 'x')))
+              .ends_with(R"({"error":"the body is too long; at most 1000 bytes are taken"})"));
+    CHECK(s.ask(get("/throw"))
+              .ends_with(R"({"error":"something failed in the daemon; its log says what"})"));
+    CHECK(s.ask("DELETE / HTTP/1.1\r\n" + std::string(end))
+              .ends_with(R"({"error":"this method is not allowed here"})"));
+}
+
 TEST_CASE("A body whose length is not told before it, or that is packed, is refused unread") {
     const server s;
     const std::string head = "POST /v1/forget HTTP/1.1\r\nHost: x\r\n";

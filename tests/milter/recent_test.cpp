@@ -22,6 +22,7 @@ rcpt_record refused(std::string_view rcpt) {
     r.reason = smtpclient::reason::unknown_user;
     r.text = "no such user";
     r.code = 550;
+    r.tls = "TLSv1.3/fingerprint";
     return r;
 }
 
@@ -52,6 +53,7 @@ TEST_CASE(
     CHECK(found->rcpt.view() == "a@x.test");
     CHECK(found->text.view() == "no such user");
     CHECK(found->code == 550);
+    CHECK(found->tls.view() == "TLSv1.3/fingerprint");
     CHECK(found->reply_code == 550);
     CHECK(found->reply_enhanced.view() == "5.1.1");
     CHECK(found->reply_text.view() == "nobody here");
