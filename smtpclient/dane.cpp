@@ -35,9 +35,13 @@ asio::awaitable<tls_plan> plan_dane(dns::resolver& resolver,
     const auto target_of_alias = dns::domain::parse(canonical);
     if (target_of_alias && *target_of_alias != *name) bases.push_back(*target_of_alias);
     bases.push_back(*name);
-    for (const auto& base : bases) {
-        auto look_up = resolver.tlsa_records(base, t.port);
-        const auto answer = co_await std::move(look_up);
+    // All made here: when the first has its answer the resolver may be gone.
+    std::vector<asio::awaitable<dns::answer<dns::tlsa>>> look_ups;
+    look_ups.reserve(bases.size());
+    for (const auto& base : bases) look_ups.push_back(resolver.tlsa_records(base, t.port));
+    for (std::size_t i = 0; i < bases.size(); ++i) {
+        const auto& base = bases[i];
+        const auto answer = co_await std::move(look_ups[i]);
         switch (answer.status) {
             case dns::status::found:
                 if (!answer.secure) break;
