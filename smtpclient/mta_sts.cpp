@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -23,6 +24,7 @@ using clock = std::chrono::steady_clock;
 constexpr std::size_t most_fetches = 8;
 constexpr std::size_t most_policies = 10000;
 constexpr std::chrono::minutes pause_after_failure{5};  // RFC 8461 section 3.3
+constexpr std::chrono::milliseconds pause_without_memory{100};
 
 void tell(const trace& observer, const std::string& what) {
     if (observer) observer('*', "MTA-STS " + what);
@@ -135,17 +137,8 @@ std::shared_ptr<mta_sts::fetch_under_way> mta_sts::fetch(const std::string& name
         } catch (const std::exception& e) {
             got.error = e.what();
         }
-        const std::lock_guard hold(shared->mutex);
-        --shared->running;
-        if (shared->owner == nullptr) return;
-        asio::post(shared->owner->executor_, [shared, name, id, got = std::move(got)] {
-            mta_sts* owner = nullptr;
-            {
-                const std::lock_guard hold_again(shared->mutex);
-                owner = shared->owner;
-            }
-            if (owner != nullptr) owner->finish(name, id, got);
-        });
+        // Who is not told of the end waits in vain, as do all who want this policy later.
+        while (!hand_over(shared, name, id, got)) std::this_thread::sleep_for(pause_without_memory);
     };
     const auto entry = under_way_.emplace(name, under_way).first;
     try {
@@ -161,6 +154,29 @@ std::shared_ptr<mta_sts::fetch_under_way> mta_sts::fetch(const std::string& name
     return nullptr;
 }
 
+bool mta_sts::hand_over(const std::shared_ptr<threads>& shared,
+                        const std::string& name,
+                        const std::string& id,
+                        const sts_document& got) {
+    try {
+        const std::lock_guard hold(shared->mutex);
+        if (shared->owner != nullptr) {
+            asio::post(shared->owner->executor_, [shared, name, id, got] {
+                mta_sts* owner = nullptr;
+                {
+                    const std::lock_guard hold_again(shared->mutex);
+                    owner = shared->owner;
+                }
+                if (owner != nullptr) owner->finish(name, id, got);
+            });
+        }
+        --shared->running;
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+}
+
 void mta_sts::make_room() {
     if (policies_.size() < most_policies && failed_until_.size() < most_policies) return;
     const auto now = clock::now();
@@ -170,7 +186,10 @@ void mta_sts::make_room() {
     if (failed_until_.size() >= most_policies) failed_until_.erase(failed_until_.begin());
 }
 
-void mta_sts::finish(const std::string& name, const std::string& id, const sts_document& got) {
+// Why there is no policy; "": there is one.
+std::string mta_sts::learn(const std::string& name,
+                           const std::string& id,
+                           const sts_document& got) {
     std::string why = got.error;
     auto policy = why.empty() ? parse_sts_policy(got.text, why) : std::nullopt;
     make_room();
@@ -180,6 +199,16 @@ void mta_sts::finish(const std::string& name, const std::string& id, const sts_d
         failed_until_.erase(name);
     } else {
         failed_until_.insert_or_assign(name, clock::now() + pause_after_failure);
+    }
+    return why;
+}
+
+void mta_sts::finish(const std::string& name, const std::string& id, const sts_document& got) {
+    std::string why;
+    try {
+        why = learn(name, id, got);
+    } catch (const std::bad_alloc&) {
+        why = "no memory";
     }
     const auto at = under_way_.find(name);
     if (at == under_way_.end()) return;

@@ -66,6 +66,14 @@ private:
     [[nodiscard]] std::shared_ptr<fetch_under_way> fetch(const std::string& name,
                                                          const std::string& id,
                                                          const std::vector<dns::ip_address>& from);
+    // On the fetch's thread. False: no memory now.
+    [[nodiscard]] static bool hand_over(const std::shared_ptr<threads>& shared,
+                                        const std::string& name,
+                                        const std::string& id,
+                                        const sts_document& got);
+    [[nodiscard]] std::string learn(const std::string& name,
+                                    const std::string& id,
+                                    const sts_document& got);
     void finish(const std::string& name, const std::string& id, const sts_document& got);
     void make_room();
 
