@@ -370,6 +370,7 @@ void engine::start(const smtpclient::question& q,
                         seen_.counts.count_probe(a.verdict, clock::now() - begin);
                     if (a.verdict.reply) shorten(*a.verdict.reply);
                     shared = std::make_shared<const smtpclient::verdict>(std::move(a.verdict));
+                    log_dialogue(id, said->text());
                     seen_.dialogues.keep(
                         {id, recipient.key(), std::chrono::system_clock::now(), said->text()});
                     // Known before it is no longer under way: who asks in between must not ask the

@@ -234,6 +234,10 @@ void log::line(std::string_view formatted, std::chrono::system_clock::time_point
     if (journal.takes(log_level::info)) journal.push(log_level::info, at, formatted);
 }
 
+bool log::takes(log_level level) {
+    return the_journal().takes(level);
+}
+
 log_format log::format() {
     return the_journal().format();
 }

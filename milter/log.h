@@ -26,6 +26,7 @@ public:
     // A line of level info that is already formatted, such as log_line.h's. Allocates nothing.
     static void line(std::string_view formatted, std::chrono::system_clock::time_point at);
     [[nodiscard]] static log_format format();
+    [[nodiscard]] static bool takes(log_level level);
     // Whether somebody reads the socket at this path.
     [[nodiscard]] static bool is_syslog_at(const std::string& path);
     // Writes what is queued, for two seconds at most, and ends the thread: the last call before the

@@ -1,5 +1,7 @@
 #include "milter/transcripts.h"
 
+#include "milter/log.h"
+#include "milter/log_line.h"
 #include "smtpclient/printable.h"
 
 #include <algorithm>
@@ -28,6 +30,16 @@ void transcript::add(char side, std::string_view untrusted) {
         return;
     }
     (text_ += side).append(": ").append(line) += '\n';
+}
+
+void log_dialogue(std::uint64_t id, std::string_view text) {
+    if (!log::takes(log_level::debug)) return;
+    const std::string name = make_trace_id(id);
+    while (!text.empty()) {
+        const std::string_view line = text.substr(0, text.find('\n'));
+        log::say(log_level::debug, "dialogue", {{"id", name}, {"line", line}});
+        text.remove_prefix(std::min(text.size(), line.size() + 1));
+    }
 }
 
 void transcripts::keep(entry e) {

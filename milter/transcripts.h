@@ -30,6 +30,9 @@ private:
     bool full_ = false;
 };
 
+// Each line of a dialogue as one of the log, at level debug.
+void log_dialogue(std::uint64_t id, std::string_view text);
+
 class transcripts {
 public:
     static constexpr std::size_t most = 500;

@@ -226,6 +226,16 @@ class Explaining(ControlFixture):
         self.tool("explain", "--id", "cf-aaaaaaa", code=75)
         self.tool("explain", "--id", "nonsense", code=64)
 
+    def test_at_level_debug_the_log_has_what_is_said_with_next_hops(self):
+        self.ask("known@one.test")
+        self.assertEqual([line for line in self.daemon.lines() if "debug: dialogue" in line], [])
+        self.daemon.stop()
+        self.daemon.start("--set", 'log.level="debug"')
+        self.ask("nobody@one.test")
+        line = self.daemon.wait_for_line("debug: dialogue.*RCPT TO:<nobody@one.test>")
+        self.assertIn(" id=" + self.daemon.verdict("nobody@one.test")["id"] + " ", line)
+        self.daemon.wait_for_line("debug: dialogue.* line=\"S: 550")
+
     def test_explain_tells_the_whole_story_and_the_very_reply(self):
         route = f"smtp:[{self.hop.address}]:{self.hop.port}"
         story = self.json("explain", "nobody@one.test", "--from", "a@b.test", "--mta-route", route)
