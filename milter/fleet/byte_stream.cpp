@@ -151,8 +151,10 @@ asio::awaitable<std::string> byte_stream::read() {
         count = co_await sockets_->clear.async_read_some(buffer, token);
     }
     if (count == 0) {
-        why_ = !ec || ec == asio::error::eof ? "the server closed the connection"
-                                             : smtpclient::printable(ec.message(), 200);
+        const bool closed =
+            !ec || ec == asio::error::eof || ec == asio::ssl::error::stream_truncated;
+        why_ =
+            closed ? "the server closed the connection" : smtpclient::printable(ec.message(), 200);
     }
     co_return std::string(bytes.data(), count);
 }
