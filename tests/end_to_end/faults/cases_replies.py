@@ -5,7 +5,7 @@ import re
 import threading
 
 from faults.hop import Hop
-from faults.suite import Case
+from faults.suite import Case, in_time
 from harness.next_hop import CLOSE, Delayed, Endless, Held
 
 MANY_LINES = b"".join(b"550-5.1.1 line %d\r\n" % n for n in range(39)) + b"550 5.1.1 last\r\n"
@@ -192,7 +192,7 @@ def hundred_at_once(world):
     def ask(number):
         name = ("known", "nobody", "later")[number % 3]
         with world.client() as client:
-            answer = client.rcpt(f"{name}.{number}@may.test", hop.route)
+            answer = in_time(lambda: client.rcpt(f"{name}.{number}@may.test", hop.route))
             if answer.code != codes[name]:
                 wrong.append(f"{name}.{number}: {answer}")
 
@@ -214,7 +214,7 @@ def one_question(world):
 
     def ask():
         with world.client() as client:
-            codes.append(client.rcpt("known.one@may.test", hop.route).code)
+            codes.append(in_time(lambda: client.rcpt("known.one@may.test", hop.route)).code)
 
     threads = [threading.Thread(target=ask) for _ in range(40)]
     for thread in threads:
