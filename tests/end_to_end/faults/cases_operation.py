@@ -10,15 +10,15 @@ import threading
 import time
 
 from faults.hop import Hop
-from faults.suite import (HEAD, SETTINGS, WITHIN, CannotBe, Case, Heartbeat, World, in_time,
-                          start_daemon)
+from faults.suite import (HEAD, SETTINGS, WITHIN, CannotBe, Case, Heartbeat, World, failure,
+                          in_time, start_daemon)
 from harness.milter_client import HungUp
 from harness.next_hop import STALL, Endless, Held
 from harness.sandbox import cached, sanitizers, wait_until
 
 
 def own_world(world, name, settings=SETTINGS, within=WITHIN):
-    own = World(start_daemon(world.box, name, settings, within), world.slack)
+    own = World(world.starts(start_daemon(world.box, name, settings, within)), world.slack)
     own.local, own.box = world.local, world.box
     return own
 
@@ -291,11 +291,11 @@ def one_dead_among_live(world):
                 for name, code in (("known", 250), ("nobody", 550)):
                     got = in_time(lambda: client.rcpt(f"{name}.{number}.{turn}@may.test", hop.route))
                     if got.code != code:
-                        wrong.append(str(got))
+                        wrong.append(got)
                 if turn == 5 and number % 4 == 0:
                     got = client.rcpt(f"known.{number}@dead.test", dead.route)
                     if got.code // 100 != 4:
-                        wrong.append(str(got))
+                        wrong.append(got)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
     for thread in threads:
@@ -305,7 +305,8 @@ def one_dead_among_live(world):
     own.daemon.stop()
     for hop in hops + [dead]:
         hop.stop()
-    assert not wrong, wrong[:3]
+    if wrong:
+        raise failure([str(got) for got in wrong[:3]], *[got.code for got in wrong])
     return "600 recipients at 8 live hops and a dead one: none wrong"
 
 

@@ -26,7 +26,7 @@ STORE = 'store = "lmdb:%s"\n'
 
 
 def open_daemon(world, name, folder, user=""):
-    daemon = Daemon(world.box, name, start=False, answer_within="1500ms")
+    daemon = world.starts(Daemon(world.box, name, start=False, answer_within="1500ms"))
     settings = SETTINGS.replace('store = "memory"\n', STORE % folder)
     daemon.configure(settings, HEAD % user)
     return daemon
@@ -199,7 +199,7 @@ def read_only(world, hop):
 
 def wrong_owner(world, hop):
     folder = world.box.path("roots")
-    os.makedirs(folder, mode=0o700)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     daemon = open_daemon(world, "owner", folder, user="nobody")
     daemon.start()
     fresh(world_of(world, daemon), hop, "owner", 10)

@@ -107,8 +107,9 @@ class Daemon:
                 raise AssertionError(f"{self.name} ended with {code}; it said {self.lines()[-20:]}")
 
     def kill(self):
-        self._process.kill()
-        self._process.wait()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
 
     def signal(self, number=signal.SIGHUP):
         os.kill(self._process.pid, number)
