@@ -71,7 +71,7 @@ TEST_CASE("without a client no session is introduced") {
 }
 
 TEST_CASE("more clients than connections are served one after the other") {
-    session_limits limits = kept();
+    session_limits limits = kept_sessions();
     limits.connections_per_host = 3;
     crowd all(limits);
     const loop_server server(all.loop, introduced, 2ms);
