@@ -42,7 +42,7 @@ session_limits one_session() {
 TEST_CASE("recipients that come one after the other use one session, with RSET between them") {
     for (const auto& [name, manners] : both_manners) {
         CAPTURE(name);
-        crowd all;
+        crowd all(kept_sessions());
         const loop_server server(all.loop, manners);
         for (const char* const who : {"known1", "unknown2", "later3", "known4"}) {
             all.ask(server.hop(), who, std::string(who) + "@sender.test");
@@ -52,6 +52,7 @@ TEST_CASE("recipients that come one after the other use one session, with RSET b
         CHECK(all.wrong() == 0);
         REQUIRE(server.sessions().size() == 1);
         const auto& commands = server.sessions()[0]->commands;
+        all.dissolve();
         CHECK(all.run_until([&] { return server.said_quit() == 1; }));
         CHECK(commands == std::vector<std::string>{"EHLO client.test",
                                                    "MAIL FROM:<known1@sender.test>",
@@ -108,7 +109,7 @@ TEST_CASE("a session takes recipients_per_session, and says QUIT") {
 TEST_CASE("a session ends after recipients_refused_per_session") {
     for (const auto& [name, manners] : both_manners) {
         CAPTURE(name);
-        session_limits limits = brief_sessions();
+        session_limits limits = kept_sessions();
         limits.recipients_refused_per_session = 3;
         crowd all(limits);
         const loop_server server(all.loop, manners);

@@ -20,7 +20,7 @@ namespace callforward::testing {
 
 // Sessions end soon after their last recipient; no penalty.
 [[nodiscard]] smtpclient::session_limits brief_sessions();
-// The same, but kept for two seconds without a recipient.
+// The same, but kept for longer than a test takes without a recipient.
 [[nodiscard]] smtpclient::session_limits kept_sessions();
 
 class crowd {

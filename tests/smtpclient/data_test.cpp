@@ -20,12 +20,6 @@ question until_data(const loop_server& server, const std::string& local_part) {
     return q;
 }
 
-session_limits kept() {
-    session_limits limits = brief_sessions();
-    limits.idle_session = 2s;
-    return limits;
-}
-
 // Takes every RCPT, and knows at DATA only that none but those that begin with "known" exist.
 std::string late_with(const std::string& offer,
                       loop_server::session& s,
@@ -58,10 +52,10 @@ std::string told(crowd& all, const question& q) {
 
 TEST_CASE("after 354 the connection is dropped, and not a byte more is sent") {
     for (auto* const manner : {late, late_pipelining}) {
-        crowd all(kept());
+        crowd all(kept_sessions());
         const loop_server server(all.loop, manner);
         CHECK(told(all, until_data(server, "known1")) == "deliverable accepted data");
-        CHECK(all.run_until([&] { return server.open_now() == 0; }, 2s));
+        CHECK(all.run_until([&] { return server.open_now() == 0; }, 10s));
         const auto& session = *server.sessions().front();
         CHECK(session.commands.back() == "DATA");
         CHECK(session.count("DATA") == 1);
@@ -72,7 +66,7 @@ TEST_CASE("after 354 the connection is dropped, and not a byte more is sent") {
 
 TEST_CASE("after a refusal at DATA the session goes on with the next recipient") {
     for (auto* const manner : {late, late_pipelining}) {
-        crowd all(kept());
+        crowd all(kept_sessions());
         const loop_server server(all.loop, manner);
         CHECK(told(all, until_data(server, "nobody")) == "undeliverable unknown_user data");
         CHECK(told(all, until_data(server, "noone")) == "undeliverable unknown_user data");
@@ -83,7 +77,7 @@ TEST_CASE("after a refusal at DATA the session goes on with the next recipient")
 }
 
 TEST_CASE("a recipient that is asked for as far as DATA shares its session with nobody") {
-    crowd all(kept());
+    crowd all(kept_sessions());
     const loop_server server(all.loop, late_pipelining, 5ms);
     for (int i = 0; i < 40; ++i) {
         static_cast<void>(
@@ -106,7 +100,7 @@ TEST_CASE("a recipient that is asked for as far as DATA shares its session with 
 }
 
 TEST_CASE("who asks as far as RCPT never says DATA") {
-    crowd all(kept());
+    crowd all(kept_sessions());
     const loop_server server(all.loop, late);
     CHECK(told(all, question_for(server.hop(), "nobody")) == "deliverable accepted rcpt");
     CHECK(server.sessions().front()->count("DATA") == 0);
@@ -114,7 +108,7 @@ TEST_CASE("who asks as far as RCPT never says DATA") {
 
 TEST_CASE(
     "a random recipient that is refused at DATA tells that the host does not accept anything") {
-    crowd all(kept());
+    crowd all(kept_sessions());
     const loop_server server(all.loop, late);
     const auto tested = [&](const std::string& local_part) {
         question q = until_data(server, local_part);
@@ -128,7 +122,7 @@ TEST_CASE(
 
 TEST_CASE("a host that refuses at DATA is told of once, with the setting that finds it out") {
     std::vector<std::string> advice;
-    crowd all(kept());
+    crowd all(kept_sessions());
     all.forward().tell_of_late_rejecters([&](const std::string& host, const std::string& what) {
         advice.push_back(host + ' ' + what);
     });
@@ -146,7 +140,7 @@ TEST_CASE("a host that refuses at DATA is told of once, with the setting that fi
 }
 
 TEST_CASE("a refusal at DATA that is not about the recipient makes no late rejecter") {
-    crowd all(kept());
+    crowd all(kept_sessions());
     const loop_server server(all.loop, [](auto& s, const std::string& command) -> std::string {
         if (command == "DATA") return "554 5.7.1 no\r\n";
         return late(s, command);
