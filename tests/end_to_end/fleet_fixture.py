@@ -23,24 +23,29 @@ class Edges:
     """Mixed into unittest.TestCase."""
 
     EDGES = 3
+    sections = ""
 
     def setUp(self):
         self.box = Sandbox()
         self.addCleanup(self.box.stop)
         self.hop = self.box.add(NextHop("127.0.5.1"))
 
-    def start(self, url, *settings):
+    def start(self, url, *settings, sections=""):
+        self.sections = sections  # of the configuration file, which a reload reads again
         # Patient with the store by default: the machine may be busy, and a timeout is a probe more.
         self.edges = [self.edge(f"edge{number}", url, 'cache.store_timeout="3s"', *settings)
                       for number in range(self.EDGES)]
         return self.edges
 
     def edge(self, name, store, *settings):
-        daemon = Daemon(self.box, name,
-                        SECTIONS.format(host=self.hop.address, port=self.hop.port), start=False)
+        daemon = Daemon(self.box, name, start=False)
+        self.configure(daemon, self.sections)
         settings = (f'cache.store="{store}"', *settings)
         daemon.start(*[part for setting in settings for part in ("--set", setting)])
         return daemon
+
+    def configure(self, daemon, sections):
+        daemon.configure(SECTIONS.format(host=self.hop.address, port=self.hop.port) + sections)
 
     def used(self, *daemons):
         for daemon in daemons or self.edges:
