@@ -344,9 +344,9 @@ class Fleet(Edges, unittest.TestCase):
         before = [len(daemon.lines()) for daemon in self.edges]
         master.kill()
         self.assertEqual(self.ask(self.edges[0], "known.meanwhile@one.test"), "")
-        wait_until(lambda: sentinel.master() == replica.port, "the sentinel to choose", 30)
+        wait_until(lambda: sentinel.master() == replica.port, "the sentinel to choose", 120)
         for daemon, since in zip(self.edges, before):
-            daemon.wait_for_line("the shared store is used", since, 20)
+            daemon.wait_for_line("the shared store is used", since, 120)
         self.assertEqual(self.ask(self.edges[1], "known@one.test"), "")
         self.assertEqual(self.source(self.edges[1], "known@one.test"), "cache")
         self.assertEqual(self.hop.asked("known@one.test"), 1)
