@@ -19,6 +19,10 @@ shards = 2
 """
 
 
+class AskedAgain(AssertionError):
+    """A question that came to the next hop more often than it should."""
+
+
 class Edges:
     """Mixed into unittest.TestCase."""
 
@@ -68,6 +72,19 @@ class Edges:
 
     def source(self, daemon, recipient, nth=1):
         return daemon.verdict(recipient, nth)["source"]
+
+    def once_in_two(self, check):
+        """`check` with a word for its recipients' names, and with another where a recipient was asked about
+        too often: on a machine that stalls an edge connects to the store anew, or a question's lease ends,
+        and an edge asks by itself."""
+        try:
+            check("first")
+        except AskedAgain:
+            check("second")
+
+    def assert_asked(self, recipient, times=1):
+        if self.hop.asked(recipient) != times:
+            raise AskedAgain(f"{recipient} was asked about {self.hop.asked(recipient)} times, not {times}")
 
     def in_parallel(self, *jobs):
         failures = []
