@@ -90,16 +90,16 @@ class Daemon:
                                      f"{self.lines(before)}")
 
     def stop(self):
-        """Ends it with SIGTERM; a daemon that does not go within 10 s, goes with an error, or had
+        """Ends it with SIGTERM; a daemon that does not go within 30 s, goes with an error, or had
         something for a sanitizer to report, is a failure."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
             try:
-                code = self._process.wait(10)
+                code = self._process.wait(30)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-                raise AssertionError(f"{self.name} did not stop on SIGTERM within 10 s") from None
+                raise AssertionError(f"{self.name} did not stop on SIGTERM within 30 s") from None
             self._reader.join(5)
             if report := self.report():
                 raise AssertionError(f"{self.name} ended with {code}: " + "\n".join(report))
