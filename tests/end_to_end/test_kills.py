@@ -23,7 +23,7 @@ KILLS = int(os.environ.get("CALLFORWARD_DAEMON_KILLS", "5"))
 ASKERS = 8
 # A group is begun 100 ms after its first answer, or at 1000; how long it then takes is the disk's
 # and the machine's, which may be busy with other things.
-WRITTEN_WITHIN = 3.0
+WRITTEN_WITHIN = 10.0
 
 SECTIONS = """\
 [scope]
@@ -84,7 +84,7 @@ class Kills(unittest.TestCase):
             watchdog.wind_up()  # many kills take longer than one test may
             enough = askers.replies + 50
             wait_until(lambda: askers.replies > enough, "answers under load", 60)
-            time.sleep(chance.uniform(0, 1.5 * WRITTEN_WITHIN))  # any moment may be the wrong one
+            time.sleep(chance.uniform(0, 4.5))  # any moment may be the wrong one
             self.daemon.kill()
             killed = time.monotonic()
             self.start()
