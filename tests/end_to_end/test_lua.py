@@ -366,7 +366,7 @@ class Momentum(unittest.TestCase):
                 self.check_answers(lua, reached)
                 hop.start()
                 hop.rcpt["*"] = STALL
-                res, err = self.run_example(lua, timeout=0.5)
+                res, err = self.run_example(lua, timeout=5)  # the look-up of the name is part of it
                 self.assertEqual(res, "false")
                 self.assertRegex(err, "^timed_out: ")
 
@@ -393,9 +393,9 @@ class Momentum(unittest.TestCase):
 
         self.resolve_to("127.0.3.6")
         begin = time.monotonic()
-        res, err = self.run_example(("lua5.4", "5.4"), timeout=1)
+        res, err = self.run_example(("lua5.4", "5.4"), timeout=5)
         self.assertEqual(res, "false")
         self.assertRegex(err, "^timed_out: ")
-        self.assertLess(time.monotonic() - begin, 15)
+        self.assertLess(time.monotonic() - begin, 19)  # Postfix would take 20 s
         self.resolve_to("127.0.0.1")
         self.check_answers(("lua5.4", "5.4"), reached)
