@@ -136,7 +136,7 @@ class Sendmail:
         for name, (address, port, milter) in self.services.items():
             used = ""
             if milter:
-                filters.append(f"MAIL_FILTER(`{name}', `S={milter}, F=T')dnl")
+                filters.append(f"MAIL_FILTER(`{name}', `S={milter}, F=T, T=S:60s;R:60s')dnl")
                 used = f", InputMailFilters={name}"
             daemons.append(f"DAEMON_OPTIONS(`Name={name}, Family=inet, Addr={address}, "
                            f"Port={port}{used}')dnl")
