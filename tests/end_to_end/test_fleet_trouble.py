@@ -4,7 +4,7 @@ with a store of one's own.
 Beside each edge with Redis runs one with LMDB, and both are asked the same in turn by one client:
 whatever else the machine does then, it does to both. CALLFORWARD_LONG=1 in the environment: a
 minute of each trouble, and the limit that the issue names; else seconds, and as much again as a
-busy machine takes by itself.
+busy machine takes by itself. Of few answers a stall of the machine is more than one in a hundred.
 """
 
 import os
@@ -92,13 +92,15 @@ class StoreInTrouble(Edges, unittest.TestCase):
         calm, shared, own = (self.answers[key] for key in
                              ((False, "redis"), (True, "redis"), (True, "lmdb")))
         self.assertGreater(len(shared), 200 if LONG else 30)
-        table = [f"{share(times, part) * 1000:.1f}" for times in (own, shared)
-                 for part in (0.5, 0.99)]
-        later = share(shared, 0.99) - share(own, 0.99)
-        print(f"\n{what}: {len(shared)} answers each; p50 and p99 with LMDB {table[0]} and "
-              f"{table[1]} ms, with Redis {table[2]} and {table[3]} ms, at p99 "
+        part = 0.99 if LONG or len(shared) >= 1000 else 0.9
+        table = [f"{share(times, p) * 1000:.1f}" for times in (own, shared)
+                 for p in (0.5, part)]
+        later = share(shared, part) - share(own, part)
+        name = f"p{part * 100:.0f}"
+        print(f"\n{what}: {len(shared)} answers each; p50 and {name} with LMDB {table[0]} and "
+              f"{table[1]} ms, with Redis {table[2]} and {table[3]} ms, at {name} "
               f"{later * 1000:+.1f} ms", file=sys.stderr, flush=True)
-        slack = 0 if LONG else max(1.0, 2 * share(calm, 0.99))
+        slack = 0 if LONG else max(1.0, 2 * share(calm, part))
         self.assertLess(later, STORE_TIMEOUT + slack)
 
     def test_a_killed_store_costs_no_verdict(self):
