@@ -1,6 +1,7 @@
 """What is remembered: over a restart and a kill, past its time, and asked for again ahead of it."""
 
 import glob
+import time
 import unittest
 
 from harness.daemon import Daemon
@@ -110,15 +111,29 @@ class Cache(unittest.TestCase):
 
     def test_near_its_end_a_deliverable_is_asked_for_again_in_the_background(self):
         self.start('cache.deliverable="8s"')
-        self.assertEqual(self.ask_and_see("known@one.test", 1), (250, "probe"))
+        # It is asked about from its 6th second on; a machine that stalls until the 8th misses it.
+        if not any(self.is_refreshed(f"known.{time_of}@one.test") for time_of in ("first", "second", "third")):
+            self.fail("it was never asked about in time")
+
+    def is_refreshed(self, recipient):
+        """False where it came to its end before it could be."""
+        learnt = time.monotonic()
+        self.assertEqual(self.ask_and_see(recipient, 1), (250, "probe"))
         asked = [1]
 
+        def ask_again():
+            asked[0] += 1
+            return self.ask_and_see(recipient, asked[0])
+
         def refreshed():
-            asked[0] += 1
-            self.assertEqual(self.ask_and_see("known@one.test", asked[0]), (250, "cache"))
-            return self.hop.asked("known@one.test") == 2
-        wait_until(refreshed, "a second call-forward")
+            source = ask_again()
+            if source == (250, "probe") and time.monotonic() - learnt >= 8:
+                return "too late"
+            self.assertEqual(source, (250, "cache"))
+            return self.hop.asked(recipient) == 2
+        if wait_until(refreshed, "a second call-forward") == "too late":
+            return False
         for _ in range(5):
-            asked[0] += 1
-            self.assertEqual(self.ask_and_see("known@one.test", asked[0]), (250, "cache"))
-        self.assertEqual(self.hop.asked("known@one.test"), 2)
+            self.assertEqual(ask_again(), (250, "cache"))
+        self.assertEqual(self.hop.asked(recipient), 2)
+        return True
