@@ -33,7 +33,7 @@ rcpt percent@* 450 4.2.2 mailbox 100%% full %%s
 rcpt hangup@* 421 4.3.2 closing
 rcpt mixed@* 550 4.1.1 odd pair
 rcpt control@* RAW 550 5.1.1 a\x07b\x1b[31m\xc3\xbc\r\n
-rcpt slow@* DELAY 900 250 ok
+rcpt slow@* DELAY 4000 250 ok
 rcpt stall@* STALL
 )";
 

@@ -95,7 +95,7 @@ TEST_CASE("One stuck domain is overloaded at its share, and the others are answe
 }
 
 TEST_CASE("Beyond the limit everybody is overloaded, and that is forgotten when there is room") {
-    played_next_hop hop("rcpt *@stuck.test DELAY 1500 250 2.1.5 ok\n" + knows_everybody);
+    played_next_hop hop("rcpt *@stuck.test DELAY 6000 250 2.1.5 ok\n" + knows_everybody);
     settings s = test_settings();
     s.limits.pending = 2;
     s.limits.pending_share = 100;

@@ -17,7 +17,7 @@ namespace {
 constexpr std::string_view rules = R"(rcpt nobody@* 550 5.1.1 no %r at mx.next.test
 rcpt full@* 452 4.2.2 mailbox 100%% full
 rcpt blocked@* 554 5.7.1 Blocked
-rcpt slow@* DELAY 900 250 ok
+rcpt slow@* DELAY 4000 250 ok
 )";
 
 // A RCPT of Postfix, from outside, whose next hop is host.
