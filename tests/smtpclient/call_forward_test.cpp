@@ -38,16 +38,17 @@ struct two_hosts {
         : first(std::make_unique<script_server>(host_steps(steps_of_first),
                                                 listening_on("127.0.0.2:0"))),
           second(host_saying("250 second"), listening_on(on("127.0.0.3", first->port()))),
-          port(first->port()) {
+          port(first->port()),
+          patience(steps_of_first == "STALL" ? 5s : 30s) {
         calls.resolver.mx("next.test", {{20, "mx2.next.test"}, {10, "mx1.next.test"}});
         calls.resolver.address("mx1.next.test", {"127.0.0.2"});
         calls.resolver.address("mx2.next.test", {"127.0.0.3"});
     }
     verdict ask() {
         question q = question_to_mx(port);
-        change(q, [](transport& by) {
-            by.reply_timeout = 1500ms;
-            by.connect_timeout = 1500ms;
+        change(q, [this](transport& by) {
+            by.reply_timeout = patience;
+            by.connect_timeout = patience;
         });
         return calls.ask(std::move(q));
     }
@@ -55,6 +56,7 @@ struct two_hosts {
     std::unique_ptr<script_server> first;
     script_server second;
     std::uint16_t port;
+    std::chrono::milliseconds patience;
     caller calls;
 };
 
