@@ -47,7 +47,7 @@ public:
             const auto from =
                 addresses_.empty() ? 0 : server_->output().find(addresses_.back()) + 1;
             const auto line = server_->wait_for(
-                "listening ", 10s, from == 0 ? 0 : server_->output().find('\n', from) + 1);
+                "listening ", 30s, from == 0 ? 0 : server_->output().find('\n', from) + 1);
             REQUIRE(line);
             addresses_.push_back(line->substr(std::string("listening ").size()));
         }
@@ -59,8 +59,8 @@ public:
         return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
     }
     [[nodiscard]] stream client(std::size_t listener = 0) const {
-        stream made(connect_to(addresses_.at(listener), 5s));
-        made.expires_after(5s);
+        stream made(connect_to(addresses_.at(listener), 30s));
+        made.expires_after(30s);
         return made;
     }
 
