@@ -172,12 +172,16 @@ TEST_CASE("one good address is enough, and a failure is no absence") {
         "four.test A 127.0.0.2\n four.test SERVFAIL AAAA\n six.test AAAA ::1\n six.test TIMEOUT A\n"
         "half.test SERVFAIL AAAA\n other.test TIMEOUT A\n odd.test NXDOMAIN A\n odd6.test NXDOMAIN "
         "AAAA");
-    resolver_fixture r({server.address()}, 1s);
+    resolver_fixture r({server.address()});
     CHECK(texts(r.addresses("four.test")) == "127.0.0.2");
-    CHECK(texts(r.addresses("six.test")) == "::1");
     CHECK(r.addresses("half.test").status == status::unavailable);
     CHECK(r.addresses("half.test").why == "SERVFAIL");
-    CHECK(r.addresses("other.test").status == status::unavailable);
+    // Its whole time, at the end of which the other answer has to be there, on the slowest machine.
+    resolver_fixture waiting({server.address()}, 3s);
+    const auto six = waiting.start(waiting.resolver->addresses(name("six.test")));
+    CHECK(waiting.addresses("other.test").status == status::unavailable);
+    REQUIRE(six->size() == 1);
+    CHECK(texts(six->front()) == "::1");
     // "Exists without" by one type is believed over "does not exist" by the other.
     CHECK(r.addresses("odd.test").status == status::no_data);
     CHECK(r.addresses("odd6.test").status == status::no_data);
@@ -262,9 +266,9 @@ TEST_CASE("TCP that closes, stalls or is cut short is unavailable in time") {
         "a.test MX 1 mx.test\n a.test TRUNCATE\n a.test TCPCLOSE\n b.test MX 1 mx.test\n b.test "
         "TRUNCATE\n b.test TCPSTALL\n"
         "c.test MX 1 mx.test\n c.test TRUNCATE\n c.test TCPSHORT\n ok.test MX 1 mx.test");
-    resolver_fixture r({server.address()}, 800ms);
     for (const char* each : {"a.test", "b.test", "c.test"}) {
         CAPTURE(each);
+        resolver_fixture r({server.address()}, 3s);  // in which ok.test is answered, too
         CHECK(r.mail(each).status == status::unavailable);
         CHECK(r.took < in_time);
         CHECK(r.mail("ok.test").status == status::found);
@@ -287,7 +291,7 @@ TEST_CASE("no answer is unavailable by the deadline") {
 
 TEST_CASE("one lost packet is asked again") {
     dns_server server("a.test TIMEOUT");
-    resolver_fixture r({server.address()}, 2s);
+    resolver_fixture r({server.address()});
     asio::steady_timer look(r.loop);
     const std::function<void()> until_lost = [&] {
         look.expires_after(5ms);
@@ -298,24 +302,24 @@ TEST_CASE("one lost packet is asked again") {
     };
     until_lost();
     CHECK(r.mail("a.test").status == status::found);
-    CHECK(server.questions("a.test", "MX") == 2);
+    CHECK(server.questions("a.test", "MX") >= 2);
 }
 
 TEST_CASE("servers are asked in turn: after SERVFAIL, REFUSED, silence and a closed port") {
     dns_server good("a.test MX 1 mx.test\n b.test MX 1 mx.test\n c.test MX 1 mx.test");
     dns_server bad("a.test SERVFAIL\n b.test REFUSED\n c.test TIMEOUT");
-    resolver_fixture r({bad.address(), good.address()}, 2s);
+    resolver_fixture r({bad.address(), good.address()});
     for (const char* each : {"a.test", "b.test", "c.test"}) {
         CAPTURE(each);
         CHECK(r.mail(each).status == status::found);
-        CHECK(good.questions(each, "MX") == 1);
+        CHECK(good.questions(each, "MX") >= 1);
     }
     std::string closed;
     {
         const dns_server gone("");
         closed = gone.address();
     }
-    resolver_fixture second({closed, good.address()}, 2s);
+    resolver_fixture second({closed, good.address()});
     CHECK(second.mail("a.test").status == status::found);
     resolver_fixture alone({closed}, 600ms);
     CHECK(alone.mail("a.test").status == status::unavailable);
@@ -328,7 +332,7 @@ TEST_CASE("a server that comes back is asked again") {
         const dns_server first("");
         address = first.address();
     }
-    resolver_fixture r({address}, 1s);
+    resolver_fixture r({address});
     CHECK(r.mail("a.test").status == status::unavailable);
     const dns_server again("a.test MX 1 mx.test", address);
     CHECK(r.mail("a.test").status == status::found);
@@ -342,12 +346,13 @@ TEST_CASE("forged, doubled, odd and broken replies") {
         "UPPER\n"
         "old.test MX 1 mx.test\n old.test NOEDNS\n garbage.test GARBAGE\n empty.test EMPTY\n "
         "numeric.test MX 1 192.0.2.1");
-    resolver_fixture r({server.address()}, 1s);
+    resolver_fixture r({server.address()});
     for (const char* good : {"id.test", "question.test", "twice.test", "upper.test", "old.test"}) {
         CAPTURE(good);
         CHECK(r.mail(good).status == status::found);
     }
-    for (const auto& bad : r.mail_of_all({"garbage.test", "empty.test"})) {
+    resolver_fixture waiting({server.address()}, 1s);
+    for (const auto& bad : waiting.mail_of_all({"garbage.test", "empty.test"})) {
         CHECK(bad.status == status::unavailable);
     }
     CHECK(r.mail("numeric.test").status == status::found);
