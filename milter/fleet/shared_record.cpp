@@ -27,8 +27,10 @@ findings findings_of(const question_names& n, const replies& untrusted) {
     findings found;
     if (untrusted.size() != look_replies) return found;
     const auto& values = untrusted[look_values].elements;
-    if (values.size() != 4) return found;
-    found.marks = mark_of(values[3]) + mark_of(untrusted[look_values + 1]);
+    const resp_value& of_domain = untrusted[look_values + 1];
+    // An error does not say that there is no mark of the domain.
+    if (values.size() != 4 || of_domain.is_error()) return found;
+    found.marks = mark_of(values[3]) + mark_of(of_domain);
     const std::array<const digest*, 3> keys{
         &n.key.recipient_only(), &n.key.with_sender(), &n.key.declared()};
     for (std::size_t i = 0; i < keys.size(); ++i) {

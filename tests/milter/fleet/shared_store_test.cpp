@@ -353,3 +353,15 @@ TEST_CASE("what is declared right after everything was forgotten is written unde
     REQUIRE(found.has_value());
     CHECK(found->records.size() == 1);
 }
+
+TEST_CASE("no record is found where the mark of its domain can not be read") {
+    two_edges e;
+    const auto names = names_in(e.one);
+    e.one.store().put(names, kept_as::record, {}, {}, tests::record_of_number(3), 2h);
+    e.settle();
+    REQUIRE(e.found().records.size() == 1);
+    CHECK(e.redis.ask({"LPUSH", names.domain_forgotten, "x"}) == "1");
+    CHECK(e.found().records.empty());
+    CHECK(e.redis.ask({"DEL", names.domain_forgotten}) == "1");
+    CHECK(e.found().records.size() == 1);
+}
