@@ -92,9 +92,10 @@ bool shared_store::are_current(const question_names& names) const {
 }
 
 asio::awaitable<std::optional<findings>> shared_store::find(const question_names& names) {
+    // First: when notices come again the seed is outdated, and what is asked from then on believed.
+    const auto begun = clock::now();
     if (!are_current(names)) co_return std::nullopt;  // everything was forgotten meanwhile
     std::string commands = look_commands(names);
-    const auto begun = clock::now();
     const auto got = co_await link_->ask(std::move(commands), look_replies);
     if (!got || (*got)[look_values].is_error()) co_return std::nullopt;
     auto found = findings_of(names, *got);
@@ -108,13 +109,13 @@ std::string shared_store::fresh_token() {
 }
 
 asio::awaitable<std::optional<lease>> shared_store::try_lease(const question_names& names) {
+    const auto begun = clock::now();  // first, as above
     if (!are_current(names)) co_return std::nullopt;
     lease l;
     l.token = fresh_token();
     const std::string life = std::to_string(options_->lease.count());
     std::string commands = resp_command({"SET", names.lease, l.token, "NX", "PX", life}) +
                            resp_command({"GET", names.lease}) + look_commands(names);
-    const auto begun = clock::now();
     const auto got = co_await link_->ask(std::move(commands), 2 + look_replies);
     if (!got || got->front().is_error()) co_return std::nullopt;
     l.got = got->front().is == resp_value::type::status;
