@@ -62,19 +62,13 @@ question_key cache::key_of(const smtpclient::question& q, std::string_view finge
 std::optional<known> cache::find_fresh(const smtpclient::question& q,
                                        std::string_view fingerprint,
                                        steady_clock::time_point now) {
-    const recipient_key whom(q, fingerprint, below_->seed());
-    auto found = memory_.find_fresh(whom, now);
-    if (found) found = believed(std::move(*found), whom, now);
-    if (found && found->stale) found.reset();
-    return found;
+    return memory_.find_fresh({q, fingerprint, below_->seed()}, now);
 }
 
 std::optional<known> cache::find(const question_key& key,
                                  const smtpclient::mailbox& recipient,
                                  const moment& now) {
-    if (auto found = memory_.find(key, now.steady)) {
-        return believed(std::move(*found), key, now.steady);
-    }
+    if (auto found = memory_.find(key, now.steady)) return found;
     // What is stale in memory is no fresher in the store.
     bool restored = restore(key.recipient_only(), recipient, false, now);
     if (restore(key.with_sender(), recipient, false, now)) restored = true;
@@ -83,19 +77,7 @@ std::optional<known> cache::find(const question_key& key,
 }
 
 std::optional<known> cache::recall(const question_key& key, const moment& now) {
-    auto found = memory_.find(key, now.steady);
-    return found ? believed(std::move(*found), key, now.steady) : std::nullopt;
-}
-
-std::optional<known> cache::believed(known found,
-                                     const recipient_key& key,
-                                     steady_clock::time_point now) {
-    const std::uint64_t spread = key.recipient_only().second;
-    if (!trust_ || trust_->holds(found.checked, now, spread)) return found;
-    if (found.kept->outcome() != outcome::deliverable) return std::nullopt;
-    found.stale = true;
-    found.refresh = false;
-    return found;
+    return memory_.find(key, now.steady);
 }
 
 bool cache::restore(const digest& key,

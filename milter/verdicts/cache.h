@@ -95,7 +95,7 @@ public:
               change_count looked_at);
     // While it does not hold, what memory has is only good where nothing better can be had. Before
     // the first find(); must outlive the cache.
-    void believe(const trust* t) { trust_ = t; }
+    void believe(const trust* t) { memory_.believe(t); }
     // Called before each change below, so that nothing older is taken from elsewhere after it; once
     // for many addresses.
     void on_change(std::function<void(const std::vector<change>&)> tell) {
@@ -139,9 +139,6 @@ public:
     bool flush(std::chrono::milliseconds at_most) { return below_->flush(at_most); }
 
 private:
-    [[nodiscard]] std::optional<known> believed(known found,
-                                                const recipient_key& key,
-                                                steady_clock::time_point now);
     bool restore(const digest& key,
                  const smtpclient::mailbox& recipient,
                  bool declared,
@@ -171,7 +168,6 @@ private:
     memory memory_;
     doubts doubts_;
     change_counts changes_;
-    const trust* trust_ = nullptr;
     std::function<void(const std::vector<change>&)> tell_;
     std::mutex forgetting_mutex_;
     std::function<void(std::string_view)> forgetting_;

@@ -2,6 +2,7 @@
 
 #include "milter/verdicts/memory_shard.h"
 #include "milter/verdicts/record.h"
+#include "milter/verdicts/trust.h"
 
 #include <algorithm>
 #include <utility>
@@ -74,7 +75,12 @@ memory::shard& memory::shard_of(const digest& key) const {
 }
 
 std::optional<known> memory::look(const digest& key, steady_clock::time_point now) {
-    return shard_of(key).find(key, now, stale_.load(), remembered_.load());
+    auto found = shard_of(key).find(key, now, stale_.load(), remembered_.load());
+    if (!found || !trust_ || trust_->holds(found->checked, now, key.second)) return found;
+    if (found->kept->outcome() != outcome::deliverable) return std::nullopt;
+    found->stale = true;
+    found->refresh = false;
+    return found;
 }
 
 std::optional<known> memory::find_fresh(const recipient_key& whom, steady_clock::time_point now) {
@@ -87,14 +93,18 @@ std::optional<known> memory::find(const question_key& key, steady_clock::time_po
     auto recipient = look(key.recipient_only(), now);
     if (recipient && !recipient->stale) return recipient;
     auto sender = look(key.with_sender(), now);
-    if (sender && says_something(*sender->kept)) return sender;
-    if (auto declared = look(key.declared(), now)) return declared;
-    if (!sender) return recipient;
-    if (!recipient || sender->kept->finding.verdict_class != verdict_class::unreachable) {
+    const bool says = sender && says_something(*sender->kept);
+    if (says && !sender->stale) return sender;
+    auto declared = look(key.declared(), now);
+    if (declared && !declared->stale) return declared;
+    if (says) return sender;
+    auto& stale = declared ? declared : recipient;
+    if (!sender) return stale;
+    if (!stale || sender->kept->finding.verdict_class != verdict_class::unreachable) {
         return sender;
     }
-    recipient->unreachable = true;
-    return recipient;
+    stale->unreachable = true;
+    return stale;
 }
 
 // Equal verdicts are one object: all recipients of a host that answers alike share it.

@@ -6,9 +6,9 @@
 // each repeat; a use never prolongs one; all are cut by up to 10 % at random, so that what was
 // learnt together is not asked again together. From three quarters of its life on, a deliverable is
 // to be refreshed: one caller in a minute is told so. Expired, it is kept for `stale`, and given as
-// stale: good only while the next hop cannot be reached. A failed probe replaces no answer that
-// says something. The clock is an argument. Every byte that is kept is bounded (record.h,
-// trimmed()).
+// stale: good only while the next hop cannot be reached. So is what is not believed (trust.h), and
+// a refusal then not at all: neither hides what is. A failed probe replaces no answer that says
+// something. The clock is an argument. Every byte that is kept is bounded (record.h, trimmed()).
 #pragma once
 
 #include "milter/settings.h"
@@ -30,6 +30,8 @@
 
 namespace callforward::milter::verdicts {
 
+class trust;
+
 // Shared: a reader decides and logs without the lock, while another thread may evict the entry.
 using shared_verdict = std::shared_ptr<const smtpclient::verdict>;
 
@@ -39,7 +41,8 @@ struct known {
     steady_clock::time_point learnt;
     steady_clock::time_point expires;
     steady_clock::time_point checked;  // see trust.h
-    bool stale = false;  // expired: good if a fresh call-forward finds the next hop unreachable
+    // Expired, or not believed: good if a fresh call-forward finds the next hop unreachable.
+    bool stale = false;
     bool unreachable = false;  // and stale: it has just been found so, no need to ask
     bool refused = false;      // and stale: since then it was refused, though that is in doubt
     bool refresh = false;      // good, and this caller is to ask again in the background
@@ -82,6 +85,8 @@ public:
     ~memory();
 
     [[nodiscard]] std::optional<known> find(const question_key& key, steady_clock::time_point now);
+    // Before the first find(); must outlive the memory.
+    void believe(const trust* t) { trust_ = t; }
     // What find() would give of the recipient whoever sends, if it is not stale.
     [[nodiscard]] std::optional<known> find_fresh(const recipient_key& whom,
                                                   steady_clock::time_point now);
@@ -133,6 +138,7 @@ private:
     mutable std::mutex settings_mutex_;
     cache_settings settings_;
     std::vector<std::unique_ptr<shard>> shards_;
+    const trust* trust_ = nullptr;
     std::mutex verdicts_mutex_;
     std::unordered_map<std::string, std::weak_ptr<const smtpclient::verdict>> verdicts_;
     std::size_t sweep_verdicts_at_ = 1024;

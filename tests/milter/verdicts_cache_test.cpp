@@ -17,6 +17,7 @@ using milter::verdicts::hash_seed;
 using milter::verdicts::moment;
 using milter::verdicts::record;
 using milter::verdicts::steady_clock;
+using milter::verdicts::trust;
 using milter::verdicts::wall_time;
 using smtpclient::reason;
 using smtpclient::verdict_class;
@@ -463,5 +464,44 @@ TEST_CASE("What a shared store had before a change is not taken after it") {
         const auto later = all.recall(key, start);
         CHECK(later.has_value() == c.makes_known);
         CHECK((!later || later->kept->outcome() == smtpclient::outcome::deliverable));
+    }
+}
+
+TEST_CASE("What is not believed hides neither what was declared since nor what a sender was told") {
+    const auto q = question_of("u@a1.test");
+    const auto later = after(2min);
+    const auto check = [&](const smtpclient::verdict& old, bool declared) {
+        kept_records records;
+        trust notices(1min, start.steady);
+        one_run run(records);
+        run.all.believe(&notices);
+        notices.regained(start.steady);
+        run.store("u@a1.test", old, after(1s));
+        notices.lost(after(2s).steady);
+        notices.regained(after(3s).steady);
+        const bool is_good = old.outcome() == smtpclient::outcome::deliverable;
+        CHECK(run.reason_of("u@a1.test", later) == (is_good ? "stale accepted" : "nothing"));
+
+        // As another edge has it in the shared store.
+        kept_records others;
+        if (declared) {
+            one_run(others).all.declare(q.recipient, later);
+        } else {
+            one_run(others).store("u@a1.test", bare, later);
+        }
+        const auto key = run.all.key_of(q, "f");
+        run.all.take(declared ? key.declared() : key.with_sender(),
+                     q.recipient,
+                     key.tags(),
+                     others.begin()->second,
+                     0ms,
+                     declared,
+                     later,
+                     run.all.changes_of(q.recipient));
+        CHECK(run.reason_of("u@a1.test", later) == (declared ? "accepted" : "unknown_user"));
+    };
+    for (const auto& old : {unknown, accepted, bare}) {
+        check(old, true);
+        check(old, false);
     }
 }
