@@ -375,7 +375,7 @@ void engine::start(const smtpclient::question& q,
                         {id, recipient.key(), std::chrono::system_clock::now(), said->text()});
                     // Known before it is no longer under way: who asks in between must not ask the
                     // next hop again.
-                    learn(recipient, key, *shared, a.asked, under.changes);
+                    learn(recipient, key, *shared, a.asked, {under.changes, begin});
                 } catch (const std::exception&) {  // then it is not known the next time
                 }
                 under_way_.answer(under.name, shared);

@@ -135,7 +135,7 @@ private:
                const verdicts::question_key& key,
                const smtpclient::verdict& v,
                fleet::asking* asked,
-               verdicts::change_count asked_at);
+               const verdicts::beginning& began);
     [[nodiscard]] bool may_stand_in(const verdicts::known& stale,
                                     const smtpclient::mailbox& recipient);
     void accepted_elsewhere(const smtpclient::mailbox& recipient, const smtpclient::verdict& v);

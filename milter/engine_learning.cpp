@@ -39,8 +39,8 @@ void engine::learn(const smtpclient::mailbox& recipient,
                    const verdicts::question_key& key,
                    const smtpclient::verdict& v,
                    fleet::asking* asked,
-                   verdicts::change_count asked_at) {
-    const auto is_outdated = [&] { return known_.changes_of(recipient) != asked_at; };
+                   const verdicts::beginning& began) {
+    const auto is_outdated = [&] { return known_.changes_of(recipient) != began.changes; };
     // Who asked has looked in the store, too. What was declared since is not what it was before.
     const auto before = is_outdated() ? std::nullopt : known_.recall(key, verdicts::moment::now());
     std::optional<smtpclient::outcome> former;
@@ -56,7 +56,7 @@ void engine::learn(const smtpclient::mailbox& recipient,
     // What is in doubt is no knowledge, and replaces none.
     std::optional<verdicts::kept_entry> kept;
     if (how == standing::certain) {
-        kept = known_.store(key, recipient, v, verdicts::moment::now(), asked_at);
+        kept = known_.store(key, recipient, v, verdicts::moment::now(), began);
     } else if (!is_outdated()) {
         const auto life = interlock_.doubted_for(recipient, known_.settings().undetermined);
         known_.doubt(key, v, how == standing::closed, life, clock::now());

@@ -147,10 +147,10 @@ std::optional<kept_entry> cache::store(const question_key& key,
                                        const smtpclient::mailbox& recipient,
                                        const smtpclient::verdict& v,
                                        const moment& now,
-                                       std::optional<change_count> asked_at) {
-    const change_count since = asked_at.value_or(changes_of(recipient));
+                                       const std::optional<beginning>& began) {
+    const auto [since, asked] = began.value_or(beginning{changes_of(recipient), now.steady});
     if (changes_of(recipient) != since) return std::nullopt;
-    auto kept = memory_.store(key, v, now.steady);
+    auto kept = memory_.store(key, v, now.steady, asked);
     const bool in_store = kept && belongs_in_store(v);
     // As in memory: an older "deliverable" would hide the refusal of this sender.
     if (belongs_in_store(v) && v.outcome() == outcome::undeliverable &&

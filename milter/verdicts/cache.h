@@ -39,6 +39,13 @@ struct moment {
     [[nodiscard]] static moment now();
 };
 
+// When a question was asked. Its answer may be older than what was changed since, here or by
+// another edge whose notice was lost.
+struct beginning {
+    change_count changes;
+    steady_clock::time_point when;
+};
+
 // What an operator says of what is known; other edges are told.
 struct change {
     enum class kind : std::uint8_t { forget_address, forget_domain, forget_all, declare };
@@ -66,12 +73,12 @@ public:
     // For who asks: an answer is older than a change that was made since this was another number.
     [[nodiscard]] change_count changes_of(const smtpclient::mailbox& recipient) const;
     // Gives what became of it, when it is worth to be kept elsewhere. Nothing is kept of an answer
-    // to a question that is older than a change.
+    // to a question that is older than a change; others are believed as of their question.
     std::optional<kept_entry> store(const question_key& key,
                                     const smtpclient::mailbox& recipient,
                                     const smtpclient::verdict& v,
                                     const moment& now,
-                                    std::optional<change_count> asked_at = std::nullopt);
+                                    const std::optional<beginning>& began = std::nullopt);
     // A refusal in doubt: it changes nothing that is known, and answers for so long, or until
     // forget_doubts(). Given where nothing is known that may answer. What is known is marked as
     // refused, but for a closed domain's.

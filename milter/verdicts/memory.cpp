@@ -124,7 +124,8 @@ shared_verdict memory::shared(const smtpclient::verdict& v) {
 
 std::optional<kept_entry> memory::store(const question_key& key,
                                         const smtpclient::verdict& v,
-                                        steady_clock::time_point now) {
+                                        steady_clock::time_point now,
+                                        std::optional<steady_clock::time_point> asked) {
     const cache_settings s = settings();
     const bool about_recipient = smtpclient::about_recipient_alone(v);
     // Found before the one with the sender, an older "deliverable" would hide the refusal.
@@ -137,6 +138,7 @@ std::optional<kept_entry> memory::store(const question_key& key,
     e.set_tags(key.tags());
     e.text = text_of(kept);
     e.verdict = shared(kept);
+    e.checked = asked.value_or(now);
     shard& into = shard_of(e.key);
     return into.store(std::move(e), s, now);
 }
@@ -175,6 +177,7 @@ kept_entry memory::enter_declared(const digest& key,
     e.set_tags(tags);
     e.declared = true;
     e.verdict = shared(declared_verdict());
+    e.checked = now;
     return shard_of(key).store(std::move(e), settings(), now).value_or(kept_entry{key, now, now});
 }
 

@@ -92,10 +92,12 @@ public:
                                                   steady_clock::time_point now);
     // What is known to be deliverable was refused: it stays known, but is not what was heard last.
     void mark_refused(const question_key& key);
-    // Nothing when it is not kept: no lifetime, or something better is known.
+    // asked: when the question was, as of which the answer is believed; `now` if not given. Nothing
+    // when it is not kept: no lifetime, or something better is known.
     std::optional<kept_entry> store(const question_key& key,
                                     const smtpclient::verdict& v,
-                                    steady_clock::time_point now);
+                                    steady_clock::time_point now,
+                                    std::optional<steady_clock::time_point> asked = std::nullopt);
     // What a store had, seen there just now. Replaces what is there only when `checked`, and when
     // that is no younger.
     void restore(const kept_entry& e,

@@ -70,7 +70,6 @@ public:
         fresh.learnt = now;
         fresh.expires = now + jittered(life);
         fresh.refresh_at = refresh_time(fresh.learnt, fresh.expires);
-        fresh.checked = now;
         const kept_entry kept{
             fresh.key, fresh.learnt, fresh.expires, fresh.repeats, fresh.declared};
         table_.insert(std::move(fresh));

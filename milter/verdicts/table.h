@@ -32,7 +32,7 @@ struct entry {
     steady_clock::time_point learnt;
     steady_clock::time_point expires;
     steady_clock::time_point refresh_at;
-    steady_clock::time_point checked;  // learnt, or seen in a shared store: see trust.h
+    steady_clock::time_point checked;  // asked for, or seen in a shared store: see trust.h
     std::uint64_t address_tag = 0;     // recipient_tags, without its padding
     std::uint32_t domain_tag = 0;
     std::uint8_t repeats = 0;

@@ -4,9 +4,10 @@
 // `trust` from then on, and what is learnt meanwhile for `trust` from its learning. When they come
 // again, what was learnt before may have missed one: it is to be looked up in the shared store,
 // each entry at its own time within what was left of `trust`, so that the store is not asked for
-// all at once. Losses with less than `trust` between them count from the first of them on: nothing
-// that may have missed a notice is believed for longer because another is missed. At the start
-// nothing has arrived yet. Any thread; holds() takes no lock.
+// all at once. An answer of a next hop counts as learnt when it was asked for: a notice that came
+// while it was awaited may have been of it. Losses with less than `trust` between them count from
+// the first of them on: nothing that may have missed a notice is believed for longer because
+// another is missed. At the start nothing has arrived yet. Any thread; holds() takes no lock.
 #pragma once
 
 #include <algorithm>
@@ -41,7 +42,7 @@ public:
     [[nodiscard]] bool is_heard() const { return heard_; }
     void use(duration lasting) { lasting_ = lasting.count(); }
 
-    // checked: when the entry was learnt, or last seen in the shared store. spread: of its key.
+    // checked: when the entry was asked for, or last seen in the shared store. spread: of its key.
     [[nodiscard]] bool holds(time_point checked, time_point now, std::uint64_t spread) const {
         const auto learnt = count(checked);
         if (learnt < good_from_) return false;

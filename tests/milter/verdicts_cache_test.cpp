@@ -404,14 +404,14 @@ TEST_CASE("The answer to a question from before a change is not kept") {
             } else {
                 c.make(all);
             }
-            CHECK_FALSE(all.store(key, q.recipient, unknown, start, asked_at));
+            CHECK_FALSE(all.store(key, q.recipient, unknown, start, {{asked_at, start.steady}}));
             const auto later = all.find(key, q.recipient, start);
             CHECK(later.has_value() == c.makes_known);
             CHECK((!later || later->kept->outcome() == smtpclient::outcome::deliverable));
             CHECK(records.size() == (c.makes_known ? 1 : 0));
 
             const auto asked_after = all.changes_of(q.recipient);
-            CHECK(all.store(key, q.recipient, unknown, start, asked_after));
+            CHECK(all.store(key, q.recipient, unknown, start, {{asked_after, start.steady}}));
         }
     }
 }
@@ -434,7 +434,8 @@ TEST_CASE("The answer to a question from before a finding was forgotten is not k
         all.on_forget([&](std::string_view) { asked_at = all.changes_of(q.recipient); });
         c.make(all);
         REQUIRE(asked_at);
-        CHECK_FALSE(all.store(all.key_of(q, "f"), q.recipient, unknown, start, asked_at));
+        CHECK_FALSE(all.store(
+            all.key_of(q, "f"), q.recipient, unknown, start, {{*asked_at, start.steady}}));
     }
 }
 
@@ -445,7 +446,8 @@ TEST_CASE("A change of one domain leaves the answers about another one") {
     const auto asked_at = run.all.changes_of(q.recipient);
     run.all.forget(smtpclient::mailbox::parse("u@b2.test").value());
     run.all.forget_domain("c3.test");
-    CHECK(run.all.store(run.all.key_of(q, "f"), q.recipient, unknown, start, asked_at));
+    CHECK(run.all.store(
+        run.all.key_of(q, "f"), q.recipient, unknown, start, {{asked_at, start.steady}}));
 }
 
 TEST_CASE("What a shared store had before a change is not taken after it") {
@@ -504,4 +506,24 @@ TEST_CASE("What is not believed hides neither what was declared since nor what a
         check(old, true);
         check(old, false);
     }
+}
+
+TEST_CASE("The answer to a question is believed as of when it was asked") {
+    using milter::verdicts::beginning;
+    kept_records records;
+    trust notices(1min, start.steady);
+    one_run run(records);
+    run.all.believe(&notices);
+    notices.regained(start.steady);
+    const auto answered = [&](const std::string& rcpt, const moment& asked) {
+        const auto q = question_of(rcpt);
+        const beginning began{run.all.changes_of(q.recipient), asked.steady};
+        run.all.store(run.all.key_of(q, "f"), q.recipient, unknown, after(4s), began);
+    };
+    notices.lost(after(2s).steady);
+    notices.regained(after(3s).steady);
+    answered("before@a1.test", after(1s));
+    answered("after@a1.test", after(3s));
+    CHECK(run.reason_of("before@a1.test", after(2min)) == "nothing");
+    CHECK(run.reason_of("after@a1.test", after(2min)) == "unknown_user");
 }

@@ -60,6 +60,16 @@ struct two_engines {
     static bool is_ready(engine& e) {
         return e.shared()->health().what == fleet::trouble::none && e.shared()->hears_notices();
     }
+    // Both subscriptions end, and come back with hear(): what is told meanwhile is missed.
+    void deafen() {
+        CHECK(redis.ask({"ACL", "SETUSER", "default", "resetchannels"}) == "OK");
+        REQUIRE(soon(
+            [this] { return !one.shared()->hears_notices() && !two.shared()->hears_notices(); }));
+    }
+    void hear() {
+        CHECK(redis.ask({"ACL", "SETUSER", "default", "allchannels"}) == "OK");
+        REQUIRE(soon([this] { return is_ready(one) && is_ready(two); }));
+    }
 
     played_next_hop host;
     const tests::redis_server& redis;
@@ -256,4 +266,21 @@ TEST_CASE("what is declared while the store is away is known to all when it is b
     redis.start();
     CHECK(soon([&] { return ask(e.two, q) == "accepted cache"; }));
     CHECK(ask(e.one, q) == "accepted cache");
+}
+
+TEST_CASE("a late answer to a question from before notices were lost is looked up after them") {
+    const tests::redis_server redis;
+    settings s = sharing(redis);
+    s.cache.store_trust = 300ms;
+    two_engines e("rcpt slow@* DELAY 6000 250 ok\n", s, redis);
+    const auto q = about(e.host, "slow@a.test");
+    std::thread asks([&] { static_cast<void>(ask(e.two, q)); });
+    CHECK(e.host.wait_for("mail"));
+    e.deafen();
+    e.one.known().forget(q.recipient);
+    CHECK(e.one.shared()->unwritten().wait(0, 30s).written);
+    e.hear();
+    asks.join();
+    e.host.use("rcpt * 550 5.1.1 no such user\n");
+    CHECK(soon([&] { return ask(e.two, q).starts_with("unknown_user"); }));
 }
