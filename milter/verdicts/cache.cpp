@@ -183,22 +183,26 @@ void cache::declare(const smtpclient::mailbox& recipient, const moment& now) {
 }
 
 void cache::declare(const std::vector<smtpclient::mailbox>& recipients, const moment& now) {
-    if (tell_) {
-        std::vector<change> all;
-        all.reserve(recipients.size());
-        for (const auto& recipient : recipients)
-            all.push_back({change::kind::declare, recipient.address()});
-        tell_(all);
+    {
+        const auto one_by_one = begin_change();
+        if (tell_) {
+            std::vector<change> all;
+            all.reserve(recipients.size());
+            for (const auto& recipient : recipients)
+                all.push_back({change::kind::declare, recipient.address()});
+            tell_(all);
+        }
+        declare_here(recipients, now);
     }
-    declare_here(recipients, now);
     // Who declares more than can wait to be written is held up instead.
     if (recipients.size() >= many) below_->flush(for_writing);
 }
 
-// Before what is known of a name is changed: the seed that names are made with, when it is certain.
-hash_seed cache::begin_change() {
+// Before what is known of a name is changed: when the seed that names are made with is certain. Who
+// waits for that holds up nobody.
+std::unique_lock<std::mutex> cache::begin_change() {
     below_->wait_for_opening(for_opening);
-    return below_->seed();
+    return std::unique_lock(changing_mutex_);
 }
 
 void cache::on_forget(std::function<void(std::string_view)> tell) {
@@ -222,12 +226,13 @@ void cache::declare_here(const std::vector<smtpclient::mailbox>& recipients, con
 }
 
 std::size_t cache::forget(const smtpclient::mailbox& recipient) {
+    const auto one_by_one = begin_change();
     if (tell_) tell_({{change::kind::forget_address, recipient.address()}});
     return forget_here({recipient});
 }
 
 std::size_t cache::forget_here(const std::vector<smtpclient::mailbox>& recipients) {
-    const hash_seed seed = begin_change();
+    const hash_seed seed = below_->seed();
     tag_set tags;
     for (const auto& recipient : recipients) tags.insert(tags_of(recipient, seed).address);
     const auto count = [&] {
@@ -246,12 +251,13 @@ std::size_t cache::forget_here(const std::vector<smtpclient::mailbox>& recipient
 }
 
 std::size_t cache::forget_domain(std::string_view lower_case) {
+    const auto one_by_one = begin_change();
     if (tell_) tell_({{change::kind::forget_domain, std::string(lower_case)}});
     return forget_domains_here({std::string(lower_case)});
 }
 
 std::size_t cache::forget_domains_here(const std::set<std::string>& lower_case) {
-    const hash_seed seed = begin_change();
+    const hash_seed seed = below_->seed();
     std::set<std::uint32_t> tags;
     for (const auto& name : lower_case) {
         changes_.add(name);
@@ -267,6 +273,7 @@ std::size_t cache::forget_domains_here(const std::set<std::string>& lower_case) 
 // Each address once, by the last word about it or all of its domain: all of memory is looked
 // through for the domains together, and then for the addresses.
 void cache::apply(const std::vector<change>& changes, const moment& now) {
+    const auto one_by_one = begin_change();
     struct last_word {
         smtpclient::mailbox recipient;
         bool declared;
@@ -326,6 +333,7 @@ milliseconds cache::longest_life() const {
 }
 
 std::size_t cache::forget_all() {
+    const std::lock_guard one_by_one(changing_mutex_);
     if (tell_) tell_({{change::kind::forget_all, {}}});
     begin_to_forget_all();
     below_->forget_all();

@@ -112,7 +112,9 @@ public:
     // that what was found out about a domain goes with it. One call at a time; {} waits for its
     // end.
     void on_forget(std::function<void(std::string_view domain)> tell);
-    // What other edges have changed; tells nobody.
+    // What other edges have changed; tells nobody. All of it before a change that is made here, or
+    // all after it, as that change is told: else one of many that are declared here could be known
+    // though another edge, and the store, had forgotten it.
     void apply(const std::vector<change>& changes, const moment& now);
     // How long the oldest record can be kept, and how much longer than its life.
     [[nodiscard]] milliseconds longest_life() const;
@@ -162,7 +164,7 @@ private:
                      const kept_entry& entered,
                      bool in_store);
 
-    hash_seed begin_change();
+    [[nodiscard]] std::unique_lock<std::mutex> begin_change();
     void tell_of_forgetting(std::string_view domain);
     void declare_here(const std::vector<smtpclient::mailbox>& recipients, const moment& now);
     std::size_t forget_here(const std::vector<smtpclient::mailbox>& recipients);
@@ -176,6 +178,7 @@ private:
     doubts doubts_;
     change_counts changes_;
     std::function<void(const std::vector<change>&)> tell_;
+    std::mutex changing_mutex_;  // held from the telling of a change to its end
     std::mutex forgetting_mutex_;
     std::function<void(std::string_view)> forgetting_;
 };

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <functional>
+#include <future>
 #include <map>
 #include <string>
 #include <utility>
@@ -526,4 +527,25 @@ TEST_CASE("The answer to a question is believed as of when it was asked") {
     answered("after@a1.test", after(3s));
     CHECK(run.reason_of("before@a1.test", after(2min)) == "nothing");
     CHECK(run.reason_of("after@a1.test", after(2min)) == "unknown_user");
+}
+
+TEST_CASE("What another edge forgets while it is declared here is not known after that") {
+    kept_records records;
+    auto store = std::make_unique<fake_store>(records);
+    fake_store& below = *store;
+    cache all({}, std::move(store));
+    const auto u = smtpclient::mailbox::parse("u@a1.test").value();
+    const auto v = smtpclient::mailbox::parse("v@a1.test").value();
+    std::future<void> other_edge;
+    below.after_put = [&] {  // of the first, while the second is not known yet
+        other_edge = std::async(std::launch::async, [&] {
+            all.apply({{milter::verdicts::change::kind::forget_address, "v@a1.test"}}, start);
+        });
+        // It has to wait; if it did not, this would be time enough.
+        other_edge.wait_for(100ms);
+    };
+    all.declare({u, v}, start);
+    other_edge.get();
+    CHECK(all.show(u).size() == 1);
+    CHECK(all.show(v).empty());
 }
