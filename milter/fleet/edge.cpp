@@ -226,6 +226,11 @@ void edge::hear(const notice& n) {
             forget({change::kind::forget_all, {}});
             return;
         case notice::kind::exists:
+            // The store will have what was forgotten here after what was declared there.
+            if (recipient && unwritten_.forgets(*recipient)) {
+                forget({change::kind::forget_address, n.name});
+                return;
+            }
             ++heard_;
             changes_.put({change::kind::declare, n.name});
             return;

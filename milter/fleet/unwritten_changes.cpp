@@ -1,5 +1,6 @@
 #include "milter/fleet/unwritten_changes.h"
 
+#include <algorithm>
 #include <new>
 #include <optional>
 #include <string_view>
@@ -135,6 +136,20 @@ bool unwritten_changes::concerns(const mailbox& recipient) const {
     const std::lock_guard lock(mutex_);
     return list_.numbers.contains({}) || list_.numbers.contains(recipient.key()) ||
            (recipient.domain() && list_.numbers.contains(recipient.domain()->name()));
+}
+
+bool unwritten_changes::forgets(const mailbox& recipient) const {
+    if (count_ == 0) return false;
+    const std::lock_guard lock(mutex_);
+    std::uint64_t newest = 0;
+    const auto look_at = [&](const std::string& name) {
+        const auto at = list_.numbers.find(name);
+        if (at != list_.numbers.end()) newest = std::max(newest, at->second);
+    };
+    look_at({});
+    look_at(recipient.key());
+    if (recipient.domain()) look_at(recipient.domain()->name());
+    return newest != 0 && list_.items.at(newest).what.what != change::kind::declare;
 }
 
 std::vector<unwritten_changes::item> unwritten_changes::begin(std::size_t at_most, time_point now) {

@@ -52,6 +52,8 @@ public:
     // Another edge has forgotten this: what was declared of it before is only to be forgotten, too.
     void outdate(const verdicts::change& by);
     [[nodiscard]] bool concerns(const smtpclient::mailbox& recipient) const;
+    // The last word on it is that it is forgotten.
+    [[nodiscard]] bool forgets(const smtpclient::mailbox& recipient) const;
     [[nodiscard]] std::size_t size() const { return count_; }
 
     // For who writes them: the oldest, to be tried now. One that forgets everything comes alone.

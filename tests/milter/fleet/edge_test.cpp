@@ -199,3 +199,24 @@ TEST_CASE("what waits to be declared is not when another edge has forgotten it m
     CHECK(soon([&] { return e.unwritten().size() == 0; }));
     CHECK(redis.ask({"DBSIZE"}) == "2");  // the seed, and a mark
 }
+
+TEST_CASE("what waits to be forgotten is not known again when another edge says that it exists") {
+    const tests::redis_server redis;
+    running_edge e(redis);
+    REQUIRE(soon([&] { return e.is_ready(); }));
+    CHECK(redis.ask({"CONFIG", "SET", "maxmemory", "1"}) == "OK");
+    const auto u = mailbox_of("u@a.test");
+    SUBCASE("an address") {
+        e.known().forget(u);
+    }
+    SUBCASE("a domain") {
+        e.known().declare(u, moment::now());
+        e.known().forget_domain("a.test");
+    }
+    CHECK_FALSE(e.unwritten().wait(0, 30s).written);
+    const std::string channel = milter::fleet::notices::channel_of(store_options());
+    CHECK(redis.ask({"PUBLISH", channel, "1 other exists 0 u@a.test"}) == "1");
+    CHECK(redis.ask({"PUBLISH", channel, "1 other exists 0 last@b.test"}) == "1");
+    CHECK(soon([&] { return e.known().show(mailbox_of("last@b.test")).size() == 1; }));
+    CHECK(e.known().show(u).empty());
+}

@@ -93,6 +93,27 @@ TEST_CASE("a change concerns its address, or all of its domain, until it is writ
     CHECK(changes.concerns(mailbox_of("y@[192.0.2.1]")));
 }
 
+TEST_CASE("whether an address is to be forgotten is said by the last word on it") {
+    unwritten_changes changes;
+    const auto forgets_a = [&] { return changes.forgets(mailbox_of("a@a.test")); };
+    CHECK_FALSE(forgets_a());
+    changes.put({forgotten("a@a.test"), forgotten("b@b.test")}, start);
+    CHECK(forgets_a());
+    CHECK_FALSE(changes.forgets(mailbox_of("b@a.test")));
+    changes.put({known("a@A.test")}, start);
+    CHECK_FALSE(forgets_a());
+    for (const change& wider :
+         {change{change::kind::forget_domain, "a.test"}, change{change::kind::forget_all, {}}}) {
+        changes.put({wider}, start);
+        CHECK(forgets_a());
+        changes.put({known("a@a.test")}, start);
+        CHECK_FALSE(forgets_a());
+    }
+    changes.put({forgotten("a@a.test")}, start);
+    while (changes.size() > 0) changes.written(changes.begin(10, start));
+    CHECK_FALSE(forgets_a());
+}
+
 TEST_CASE("a declaration that cannot be written for ten seconds is only forgotten") {
     unwritten_changes changes;
     changes.put({known("a@a.test"), forgotten("b@a.test")}, start);
