@@ -109,7 +109,9 @@ verdicts::shared_verdict asking::take(const findings& found, std::uint64_t heard
 
 void asking::learnt(const std::optional<verdicts::kept_entry>& kept, const smtpclient::verdict& v) {
     const std::string token = std::exchange(token_, {});
-    if (!kept || kept->expires <= kept->learnt) {
+    // What was known of the host before may be older than the marks: it would count as found out
+    // after what was forgotten since.
+    if (!kept || kept->expires <= kept->learnt || v.found_before) {
         if (!token.empty()) store_->give_back(names_, token, false);
         return;
     }

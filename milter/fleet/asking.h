@@ -5,8 +5,8 @@
 // knows and this edge has the lease, because the store can not be asked or has not got a change
 // that concerns the recipient, or because the edge that had the lease came to no answer. Whoever
 // waits does so until the question's deadline. After the next hop's answer learnt() writes what is
-// worth it; without it, or when it says nothing, the lease is given back. Owner: the shard's
-// coroutine; one event loop thread.
+// worth it; without it, or when it says nothing that was found out just now, the lease is given
+// back. Owner: the shard's coroutine; one event loop thread.
 #pragma once
 
 #include "milter/fleet/shared_store.h"

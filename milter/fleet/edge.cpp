@@ -82,7 +82,9 @@ edge::attachment edge::attach(const asio::any_io_executor& executor) {
         notices::listener to;
         to.hear = [this](const notice& n) { hear(n); };
         to.regained = [this] {
-            outdate_seed();  // first: what is read under the old one is not good from now on
+            // First: what is read under the old one, or found out before, is not good from now on.
+            outdate_seed();
+            known_.forget_findings();
             trust_.regained(clock::now());
         };
         to.lost = [this](steady_time since) { trust_.lost(since); };

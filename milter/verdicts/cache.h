@@ -112,6 +112,9 @@ public:
     // that what was found out about a domain goes with it. One call at a time; {} waits for its
     // end.
     void on_forget(std::function<void(std::string_view domain)> tell);
+    // That goes, of all domains, and nothing else: who has missed a notice cannot look up in a
+    // shared store whether it is still good.
+    void forget_findings() { tell_of_forgetting({}); }
     // What other edges have changed; tells nobody. All of it before a change that is made here, or
     // all after it, as that change is told: else one of many that are declared here could be known
     // though another edge, and the store, had forgotten it.

@@ -28,6 +28,13 @@ smtpclient::question about(const played_next_hop& host, const std::string& rcpt)
     return q;
 }
 
+smtpclient::question with_catch_all_probe(smtpclient::question q) {
+    auto by = std::make_shared<smtpclient::transport>(*q.by);
+    by->catch_all_probe = true;
+    q.by = std::move(by);
+    return q;
+}
+
 std::string ask(engine& e, const smtpclient::question& q) {
     const answer a = e.ask(q, "policy", {clock_type::now() + 20s, {}});
     if (!a.verdict) return "pending";
@@ -283,4 +290,29 @@ TEST_CASE("a late answer to a question from before notices were lost is looked u
     asks.join();
     e.host.use("rcpt * 550 5.1.1 no such user\n");
     CHECK(soon([&] { return ask(e.two, q).starts_with("unknown_user"); }));
+}
+
+TEST_CASE("that a host takes anybody is shared where it was found out, not where it was known") {
+    const tests::redis_server redis;
+    two_engines e("", sharing(redis), redis);
+    CHECK(ask(e.one, with_catch_all_probe(about(e.host, "a@a.test"))) == "catch_all probe");
+    const auto b = with_catch_all_probe(about(e.host, "b@a.test"));
+    CHECK(ask(e.one, b) == "catch_all cache");
+    // Looked up over the same connection: what was told of the other one has come before.
+    CHECK(ask(e.one, with_catch_all_probe(about(e.host, "c@a.test"))) == "catch_all cache");
+    CHECK(ask(e.two, b) == "catch_all probe");
+}
+
+TEST_CASE("that a host takes anybody is forgotten with its domain by who missed the notice") {
+    const tests::redis_server redis;
+    two_engines e("", sharing(redis), redis);
+    CHECK(ask(e.two, with_catch_all_probe(about(e.host, "a@a.test"))) == "catch_all probe");
+    e.deafen();
+    e.host.use("rcpt * 550 5.1.1 no such user\n");
+    e.one.known().forget_domain("a.test");
+    CHECK(e.one.shared()->unwritten().wait(0, 30s).written);
+    e.hear();
+    const auto q = with_catch_all_probe(about(e.host, "nobody@a.test"));
+    CHECK(ask(e.two, q) == "unknown_user probe");
+    CHECK(ask(e.one, q).starts_with("unknown_user"));
 }
