@@ -1,6 +1,7 @@
 """The daemon under a service manager, which the test plays: sd_notify(3) datagrams, the watchdog,
 a listening socket handed over as descriptor 3."""
 
+import contextlib
 import os
 import pwd
 import re
@@ -128,11 +129,12 @@ class UnderAServiceManager(unittest.TestCase):
         manager = self.service()
         manager.wait_for("READY=1")
 
-        def threads():
-            return [int(thread) for thread in os.listdir(f"/proc/{manager.process}/task")]
-
         def policies():
-            return [os.sched_getscheduler(thread) for thread in threads()]
+            found = []
+            for thread in os.listdir(f"/proc/{manager.process}/task"):
+                with contextlib.suppress(ProcessLookupError):  # libmilter's end when they are idle
+                    found.append(os.sched_getscheduler(int(thread)))
+            return found
 
         # A loop says so itself, with its first step, for which READY does not wait.
         loops = len(os.sched_getaffinity(0))
@@ -140,8 +142,6 @@ class UnderAServiceManager(unittest.TestCase):
                    f"{loops} event loops that interrupt; policies are {policies()}", 200)
         self.assertGreater(policies().count(os.SCHED_BATCH), 3)
         self.assertEqual(set(policies()), {os.SCHED_OTHER, os.SCHED_BATCH})
-        for thread in threads():  # so that it ends soon on a busy machine, too
-            os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
     def test_a_policy_that_was_chosen_for_it_stays(self):
         before = os.sched_getscheduler(0)
