@@ -108,7 +108,8 @@ TEST_CASE("200 at once take a few round trips where PIPELINING is offered") {
     for (std::size_t i = 0; i < 200; ++i) all.ask(server.hop(), mixed(i));
     all.run();
     CHECK(all.wrong() == 0);
-    CHECK(server.recipients() >= 200);  // a stalled machine looks like a slow answer: asked again
+    CHECK(server.recipients() >= 200);
+    CHECK(server.recipients() <= 400);  // a stalled machine looks like a slow answer: asked again
     CHECK(server.most_open() <= 20);
     std::size_t most = 0;
     for (const auto& s : server.sessions()) most = std::max(most, s->turns);
@@ -198,7 +199,8 @@ TEST_CASE("who is saying goodbye still counts for connections_per_host") {
     for (std::size_t i = 0; i < 100; ++i) all.ask(server.hop(), mixed(i));
     all.run();
     CHECK(all.wrong() == 0);
-    CHECK(server.recipients() >= 100);  // more where the machine stalls
+    CHECK(server.recipients() >= 100);
+    CHECK(server.recipients() <= 200);  // more than 100 where the machine stalls
     CHECK(server.sessions().size() >= 20);
     CHECK(server.most_open() <= 3);
 }

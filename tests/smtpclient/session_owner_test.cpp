@@ -76,7 +76,8 @@ TEST_CASE("more clients than connections are served one after the other") {
     all.run();
     CHECK(all.wrong() == 0);
     CHECK(server.most_open() <= 3);
-    CHECK(server.recipients() >= 60);  // more where the machine stalls
+    CHECK(server.recipients() >= 60);
+    CHECK(server.recipients() <= 120);  // more than 60 where the machine stalls
     for (const auto& session : server.sessions()) CHECK(session->count("XCLIENT") == 1);
 }
 
