@@ -1,7 +1,5 @@
 #include "milter/fleet/redis_connection.h"
 
-#include "smtpclient/printable.h"
-
 #include <asio/async_result.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/post.hpp>
@@ -202,7 +200,7 @@ void redis_connection::close(const std::string& why) {
     // Turned away: a server with too many connections answers the first request so, and closes.
     if (!has_answered_ && !foreign_ && !pending_.empty() && !pending_.front().got.empty()) {
         const resp_value& first = pending_.front().got.front();
-        if (first.is_error()) why_ = smtpclient::printable(first.text, 200);
+        if (first.is_error()) why_ = shown_error(first);
     }
     stream_.close();
     due_.cancel();

@@ -105,10 +105,6 @@ trouble trouble_of(const resp_value& error) {
     return trouble::unreachable;
 }
 
-std::string shown_error(const resp_value& error) {
-    return smtpclient::printable(error.text, 200);
-}
-
 asio::awaitable<opened> open_redis(asio::any_io_executor executor,
                                    std::shared_ptr<const store_options> options,
                                    tls_files* tls,

@@ -16,9 +16,8 @@
 
 namespace callforward::milter::fleet {
 
-// What an error that came as a reply says of the store; and its text, printable.
+// What an error that came as a reply says of the store.
 [[nodiscard]] trouble trouble_of(const resp_value& error);
-[[nodiscard]] std::string shown_error(const resp_value& error);
 
 struct opened {
     std::string why;  // "" when it is open, else what has failed

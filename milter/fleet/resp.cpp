@@ -81,6 +81,10 @@ redisReplyObjectFunctions functions{
 
 }  // namespace
 
+std::string shown_error(const resp_value& error) {
+    return smtpclient::printable(error.text, 200);
+}
+
 std::string_view resp_value::error_code() const {
     return is_error() ? std::string_view(text).substr(0, text.find(' ')) : std::string_view{};
 }

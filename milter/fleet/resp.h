@@ -29,6 +29,9 @@ struct resp_value {
     [[nodiscard]] std::string_view error_code() const;
 };
 
+// The words of an error, printable and bounded.
+[[nodiscard]] std::string shown_error(const resp_value& error);
+
 using replies = std::vector<resp_value>;
 
 // One command, ready to be sent; several are sent one after another.

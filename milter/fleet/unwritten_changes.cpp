@@ -131,16 +131,7 @@ void unwritten_changes::forget_instead(std::map<std::uint64_t, item>::iterator d
     list_.items.insert(list_.items.end(), std::move(node));
 }
 
-bool unwritten_changes::concerns(const mailbox& recipient) const {
-    if (count_ == 0) return false;
-    const std::lock_guard lock(mutex_);
-    return list_.numbers.contains({}) || list_.numbers.contains(recipient.key()) ||
-           (recipient.domain() && list_.numbers.contains(recipient.domain()->name()));
-}
-
-bool unwritten_changes::forgets(const mailbox& recipient) const {
-    if (count_ == 0) return false;
-    const std::lock_guard lock(mutex_);
+const unwritten_changes::item* unwritten_changes::last_word_on(const mailbox& recipient) const {
     std::uint64_t newest = 0;
     const auto look_at = [&](const std::string& name) {
         const auto at = list_.numbers.find(name);
@@ -149,7 +140,20 @@ bool unwritten_changes::forgets(const mailbox& recipient) const {
     look_at({});
     look_at(recipient.key());
     if (recipient.domain()) look_at(recipient.domain()->name());
-    return newest != 0 && list_.items.at(newest).what.what != change::kind::declare;
+    return newest == 0 ? nullptr : &list_.items.at(newest);
+}
+
+bool unwritten_changes::concerns(const mailbox& recipient) const {
+    if (count_ == 0) return false;
+    const std::lock_guard lock(mutex_);
+    return last_word_on(recipient) != nullptr;
+}
+
+bool unwritten_changes::forgets(const mailbox& recipient) const {
+    if (count_ == 0) return false;
+    const std::lock_guard lock(mutex_);
+    const item* const last = last_word_on(recipient);
+    return last != nullptr && last->what.what != change::kind::declare;
 }
 
 std::vector<unwritten_changes::item> unwritten_changes::begin(std::size_t at_most, time_point now) {

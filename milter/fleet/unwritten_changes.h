@@ -84,6 +84,8 @@ private:
         std::map<std::uint64_t, item> items;
         std::unordered_map<std::string, std::uint64_t> numbers;  // by name
     };
+    // About it, its domain or all; nothing: none waits. With the lock held.
+    [[nodiscard]] const item* last_word_on(const smtpclient::mailbox& recipient) const;
     static void insert(list& to, item fresh);
     void make_room(std::size_t more);
     void append_first_of(list& fresh) noexcept;
