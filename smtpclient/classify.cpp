@@ -309,7 +309,8 @@ std::string built_in_row(const reply& r, const reply_context& context) {
     if (r.code == 421) return "421: the host wants nobody now";
     switch (r.status_class()) {
         case 2:
-            return at_recipient ? "2xx to RCPT: accepted" : "2xx as " + where + ": out of place";
+            return context.stage == stage::rcpt ? "2xx to RCPT: accepted"
+                                                : "2xx as " + where + ": out of place";
         case 3:
             return "3xx as " + where;
         case 4:

@@ -209,6 +209,10 @@ constexpr auto words_of_throttling = std::to_array<std::string_view>({"throttl",
                                                                       "submission quota",
                                                                       "more slowly"});
 
+// What a mailbox exceeds is not how much a client sends: "552 5.2.2 Mailbox size limit exceeded".
+constexpr auto limits_of_a_mailbox = std::to_array<std::string_view>(
+    {"mailbox size limit exceeded", "mailbox limit exceeded", "storage limit exceeded"});
+
 constexpr auto words_of_a_full_mailbox =
     std::to_array<std::string_view>({"quota",
                                      "mailbox full",
@@ -315,7 +319,9 @@ bool wording::of_greylisting() const {
 }
 
 bool wording::of_throttling() const {
-    return mentions(words_, words_of_throttling);
+    std::string words = words_;
+    for (const auto phrase : limits_of_a_mailbox) blank_phrase(words, phrase);
+    return mentions(words, words_of_throttling);
 }
 
 bool wording::of_a_full_mailbox() const {

@@ -291,7 +291,11 @@ TEST_CASE("mailboxes that are closed, moved or full") {
              "552 sorry, the recipient is over quota",
              "550 mailbox is full",
              "550 Mailbox quota exceeded",
-             "550 5.2.2 Mailbox size limit reached"});
+             "550 5.2.2 Mailbox size limit reached",
+             "552 5.2.2 Mailbox size limit exceeded",
+             "552 mailbox size limit exceeded",
+             "550 5.2.2 Mailbox limit exceeded",
+             "552 5.2.2 Storage limit exceeded"});
 }
 
 TEST_CASE("refusals that speak of relaying") {
@@ -492,6 +496,7 @@ TEST_CASE("a 4xx to RCPT is deferred, whatever else it says") {
              "452-4.2.2 The email account that you tried to reach is over quota.|452 4.2.2 x",
              "452 4.2.2 Over quota",
              "452 mailbox full",
+             "452 Mailbox size limit exceeded",
              "450 4.2.2 mailbox 100% full"});
     all_are(deferred,
             {"450 4.1.1 <joe@example.com>: Recipient address rejected: unverified address: Address "
@@ -642,6 +647,14 @@ TEST_CASE("the text of rules tells lists apart") {
     CHECK(text_of({one}) == text_of({one}));
     CHECK(text_of({one}) != text_of({other}));
     CHECK(text_of({one, other}) != text_of({other, one}));
+}
+
+TEST_CASE("the row that decided is named") {
+    const auto row = [](stage at, const char* text) {
+        return rule_that_fires(from_wire(text), {at, true, "example.com"}, {});
+    };
+    CHECK(row(stage::rcpt, "250 Ok") == "built-in: 2xx to RCPT: accepted");
+    CHECK(row(stage::data, "250 Ok") == "built-in: 2xx as reply to data: out of place");
 }
 
 TEST_CASE("a pattern that is none is refused with a reason") {
