@@ -3,6 +3,8 @@
 #include "milter/log.h"
 #include "milter/scheduling.h"
 #include "smtpclient/connect.h"
+#include "smtpclient/fetch_sts_policy.h"
+#include "smtpclient/mta_sts.h"
 #include "smtpclient/printable.h"
 
 #include <asio/co_spawn.hpp>
@@ -44,9 +46,10 @@ struct equipment {
               const dns::resolver_options& dns,
               smtpclient::reach reach,
               const smtpclient::session_limits& limits,
-              std::shared_ptr<smtpclient::allowance> shared)
+              std::shared_ptr<smtpclient::allowance> shared,
+              std::shared_ptr<smtpclient::mta_sts> policies)
         : resolver(loop.get_executor(), dns),
-          forward(loop.get_executor(), resolver, std::move(reach), limits) {
+          forward(loop.get_executor(), resolver, std::move(reach), limits, std::move(policies)) {
         forward.share(std::move(shared));
         forward.tell_of_late_rejecters(advise_once);
     }
@@ -109,8 +112,10 @@ public:
                    fleet::edge* e)
         : edge_(e),
           attached_(e == nullptr ? fleet::edge::attachment{} : e->attach(loop_.get_executor())),
+          policies_(std::make_shared<smtpclient::mta_sts>(loop_.get_executor(),
+                                                          smtpclient::fetch_sts_policy)),
           equipment_(std::make_shared<equipment>(
-              loop_, dns, std::move(reach), limits, attached_.connections)),
+              loop_, dns, std::move(reach), limits, attached_.connections, policies_)),
           thread_([this] { turn(); }) {}
 
     ~implementation() {
@@ -154,7 +159,7 @@ public:
         asio::post(loop_, [this, dns = std::move(dns), reach = std::move(reach), limits]() mutable {
             try {
                 equipment_ = std::make_shared<equipment>(
-                    loop_, dns, std::move(reach), limits, attached_.connections);
+                    loop_, dns, std::move(reach), limits, attached_.connections, policies_);
             } catch (const std::exception& e) {
                 log::say(log_level::error,
                          "the new [dns] settings cannot be used; the old ones stay",
@@ -196,6 +201,8 @@ private:
     asio::io_context loop_{1};
     asio::executor_work_guard<asio::io_context::executor_type> keep_running_{loop_.get_executor()};
     fleet::edge::attachment attached_;
+    // Not of the equipment: a reload must not let go what a domain demands until it says otherwise.
+    std::shared_ptr<smtpclient::mta_sts> policies_;
     std::shared_ptr<equipment> equipment_;
     std::thread thread_;  // last: it uses all of the above
 };

@@ -53,7 +53,7 @@ public:
         : owner_(owner),
           whole_(std::move(q)),
           question_(*whole_),
-          finder_(owner.resolver_, *owner.reach_, owner.sts_, question_) {}
+          finder_(owner.resolver_, *owner.reach_, *owner.sts_, question_) {}
 
     asio::awaitable<verdict> travel() {
         const std::size_t hops = question_.to.recipient_mx ? 1 : question_.to.hops.size();
@@ -269,12 +269,13 @@ call_forward::call_forward(asio::any_io_executor executor,
                            dns::resolver& resolver,
                            reach r,
                            const session_limits& limits,
-                           sts_fetcher fetch)
+                           std::shared_ptr<mta_sts> policies)
     : executor_(std::move(executor)),
       resolver_(resolver),
       reach_(std::make_shared<const reach>(std::move(r))),
       limits_(limits),
-      sts_(executor_, std::move(fetch)),
+      sts_(policies ? std::move(policies)
+                    : std::make_shared<mta_sts>(executor_, fetch_sts_policy)),
       random_(std::random_device{}()) {}
 
 call_forward::~call_forward() {

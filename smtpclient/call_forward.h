@@ -14,7 +14,6 @@
 #include "dns/route.h"
 #include "smtpclient/catch_all.h"
 #include "smtpclient/connection.h"
-#include "smtpclient/fetch_sts_policy.h"
 #include "smtpclient/host_state.h"
 #include "smtpclient/late_rejecters.h"
 #include "smtpclient/mta_sts.h"
@@ -58,12 +57,13 @@ struct target;
 
 class call_forward final : public verifier {
 public:
-    // The resolver must outlive it.
+    // The resolver must outlive it. policies: of MTA-STS, which hold for what they say however
+    // often a call_forward is made anew; nothing: it begins without any.
     call_forward(asio::any_io_executor executor,
                  dns::resolver& resolver,
                  reach r,
                  const session_limits& limits = {},
-                 sts_fetcher fetch = fetch_sts_policy);
+                 std::shared_ptr<mta_sts> policies = nullptr);
     ~call_forward() override;
 
     // Where several processes share a limit: before the first verify().
@@ -102,7 +102,7 @@ private:
     catch_all_findings catch_all_;
     refused_senders refused_;
     late_rejecters late_rejecters_;
-    mta_sts sts_;
+    std::shared_ptr<mta_sts> sts_;
     std::minstd_rand random_;
 };
 

@@ -194,7 +194,8 @@ std::string mta_sts::learn(const std::string& name,
     auto policy = why.empty() ? parse_sts_policy(got.text, why) : std::nullopt;
     make_room();
     if (policy) {
-        const auto until = clock::now() + policy->max_age;
+        // max_age 0 is for now: who has fetched it still goes by it, and others need not fetch it.
+        const auto until = clock::now() + std::max<std::chrono::seconds>(policy->max_age, pause_after_failure);
         policies_.insert_or_assign(name, kept{std::move(*policy), id, until});
         failed_until_.erase(name);
     } else {

@@ -48,6 +48,7 @@ DOMAINS = {
     "unannounced.test": (WRONG_HOP, "enforce", "mx.elsewhere.test"),
     "badweb.test": (WRONG_HOP, "enforce", "mx.elsewhere.test"),
     "kept.test": (WRONG_HOP, "enforce", "mx.kept.test"),
+    "reloaded.test": (WRONG_HOP, "enforce", "mx.reloaded.test"),
     "renewed.test": (WRONG_HOP, "enforce", "mx.renewed.test"),
     "manywebs.test": (WRONG_HOP, "enforce", "mx.elsewhere.test"),
     "unfetched.test": (WRONG_HOP, "enforce", "mx.elsewhere.test"),
@@ -81,8 +82,8 @@ class MtaSts(SharedSandbox, unittest.TestCase):
         cls.dns.replace("mta-sts.manywebs.test", "A", DEAD_WEB, WEB)
         cls.dns.replace("_mta-sts.unannounced.test", "TXT", "v=spf1 -all")
         del cls.web.policies["unfetched.test"]
-        cls.daemon = Daemon(cls.box, "daemon",
-                            SECTIONS.format(port=port, dns=f"{DNS}:{cls.dns.port}"), start=False)
+        cls.sections = SECTIONS.format(port=port, dns=f"{DNS}:{cls.dns.port}")
+        cls.daemon = Daemon(cls.box, "daemon", cls.sections, start=False)
         # Each time a question of its own.
         cls.daemon.start("--set", 'cache.deliverable="0s"', "--set", 'cache.undetermined="0s"')
         cls.mta = Postfix(cls.box)
@@ -192,6 +193,17 @@ class MtaSts(SharedSandbox, unittest.TestCase):
         finally:
             self.web.start()
         self.assertEqual(self.fetches("kept.test"), 1)
+
+    def test_a_policy_that_was_fetched_holds_beyond_a_reload(self):
+        self.assert_refused("reloaded.test", "certificate")
+        self.dns.replace("_mta-sts.reloaded.test", "TXT")
+        before = len(self.daemon.lines())
+        # What all sessions are made of: they begin anew.
+        self.daemon.configure(self.sections + '[limits]\nhost_penalty = "0s"\nidle_session = "1s"\n')
+        self.daemon.signal()
+        self.daemon.wait_for_line("configuration reloaded", before)
+        self.assert_refused("reloaded.test", "certificate")
+        self.assertEqual(self.fetches("reloaded.test"), 1)
 
     def test_a_new_id_brings_the_new_policy(self):
         self.assert_refused("renewed.test", "certificate")

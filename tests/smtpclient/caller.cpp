@@ -24,7 +24,11 @@ session_limits single_use() {
 
 caller::caller(reach r, const session_limits& limits, sts_fetcher fetch)
     : resolver(loop.get_executor()),
-      forward_(loop.get_executor(), resolver, std::move(r), limits, std::move(fetch)) {}
+      forward_(loop.get_executor(),
+               resolver,
+               std::move(r),
+               limits,
+               std::make_shared<mta_sts>(loop.get_executor(), std::move(fetch))) {}
 
 verdict caller::ask(question q) {
     const auto begin = steady::now();

@@ -230,6 +230,15 @@ TEST_CASE("a policy outlives its record and failed fetches, and a new id brings 
     CHECK(world.fetches == 2);
 }
 
+TEST_CASE("a policy for no time at all still holds for those who have fetched it") {
+    sts_world world;
+    world.web.publish(policy_text("enforce", "mx.next.test", "0"));
+    tls_server server(showing(certificate_authority().issue("else.where.test")));
+    CHECK(world.ask(server).finding.reason == reason::certificate);
+    CHECK(world.ask(server).finding.reason == reason::certificate);
+    CHECK(world.fetches == 1);
+}
+
 TEST_CASE("a policy of the new id replaces the old one") {
     sts_world world;
     world.web.publish(policy_text("enforce"));
