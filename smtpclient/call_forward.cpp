@@ -146,8 +146,8 @@ private:
         auto answer = co_await ask(*next, whole_);
         const bool under_dane = answer.verdict.finding.reason == reason::dane_failed;
         if (under_dane && answer.is_wrong_name && !t.nexthop_counts && !t.nexthop.empty()) {
-            // RFC 7672 section 3.2.3: with usage 2 the certificate may be for the domain that led
-            // here. Then the session is that domain's alone; so this is no host's first way.
+            // RFC 7672 section 3.2.2: with usage 2 the certificate may be for the domain that led
+            // here, or for what that is an alias of. Then the session is that domain's alone; so this is no host's first way.
             t.nexthop_counts = true;
             co_return co_await visit(std::move(t));
         }

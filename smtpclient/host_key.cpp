@@ -30,6 +30,7 @@ std::string host_key(const target& t, const question& q, const std::string& helo
     if (t.sts != sts_policy::mode::none)
         key += t.sts == sts_policy::mode::enforce ? "|sts" : "|sts testing";
     if (by.tls.asks_for_nexthop() || t.nexthop_counts) key += '|' + t.nexthop;
+    if (t.nexthop_counts && !t.nexthop_canonical.empty()) key += '|' + t.nexthop_canonical;
     for (const auto& own : by.source_addresses) key += '|' + own.text();
     // What a host says to an opening is classified once, for all who wait for it.
     if (!by.rules.empty()) {

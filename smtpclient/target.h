@@ -18,6 +18,7 @@ struct target {  // a host to try
     smtpclient::protocol protocol = protocol::smtp;
     std::string name;                        // "" for a literal address or a socket
     std::string nexthop;                     // the domain or host that led here; "" like name
+    std::string nexthop_canonical;           // what CNAMEs make of nexthop; "" like nexthop
     std::optional<dns::ip_address> literal;  // instead of a name
     bool literal_was_configured = true;      // and so exempt from [routing] deny
     std::string socket_path;
@@ -26,7 +27,7 @@ struct target {  // a host to try
     std::uint16_t preference = 0;      // of its MX record
     bool is_recipient_domain = false;  // the implicit MX of the recipient's own domain
     bool secure_way = true;            // no MX record that DNSSEC does not vouch for led here
-    bool nexthop_counts = false;       // under DANE: a certificate for it is good, too
+    bool nexthop_counts = false;       // under DANE: a certificate for either is good, too
     // What MTA-STS says of it: under enforce it is verified by its name, under testing what would
     // keep it from that is said.
     sts_policy::mode sts = sts_policy::mode::none;

@@ -146,6 +146,7 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::do
     targets found;
     const std::string subject = name.name();
     like.nexthop = subject;
+    if (answer.canonical != subject) like.nexthop_canonical = answer.canonical;
     like.secure_way = answer.secure;
     switch (route.routing) {
         case dns::routing::listed:

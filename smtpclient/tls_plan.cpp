@@ -76,7 +76,10 @@ tls_plan by_tlsa(tls_plan plan,
     plan.demand.by = tls_demand::proof::dane;
     plan.demand.server_name = base;
     plan.demand.names = {base};
-    if (t.nexthop_counts && !t.nexthop.empty()) plan.demand.names.push_back(t.nexthop);
+    // RFC 7672 section 3.2.2.
+    for (const auto& name : {t.nexthop, t.nexthop_canonical}) {
+        if (t.nexthop_counts && !name.empty()) plan.demand.names.push_back(name);
+    }
     plan.demand.records = std::move(untrusted);
     return plan;
 }

@@ -61,6 +61,11 @@ void fake_resolver::alias(const std::string& name, const std::string& canonical)
     addresses_[name].canonical = canonical;
 }
 
+void fake_resolver::domain_alias(const std::string& name, const std::string& canonical) {
+    mx_[name] = mx_.at(canonical);
+    mx_[name].canonical = canonical;
+}
+
 void fake_resolver::tlsa(const std::string& name, const std::vector<dns::tlsa>& records) {
     tlsa_[name] = answer_of(records.empty() ? dns::status::no_data : dns::status::found, records);
 }

@@ -112,10 +112,27 @@ TEST_CASE("usage 2 trusts a CA, and then names and dates count") {
     wish.validity = validity::current;
     wish.dns_names = {"else.where.test"};
     CHECK(with_records(chained(wish), record(ca)) == "dane_failed");
-    // RFC 7672 section 3.2.3: the domain itself is good, too.
+    // RFC 7672 section 3.2.2: the domain itself is good, too.
     wish.dns_names = {"next.test"};
     CHECK(with_records(chained(wish), record(ca)) == "dane");
     CHECK(with_records(chained(wish), record(ca), tls_level::may) == "dane");
+}
+
+TEST_CASE("usage 2 takes a certificate for what the domain is an alias of, where that is signed") {
+    const certificate_authority ca("DANE CA");
+    certificate leaf = ca.issue("real.test");
+    leaf.chain_pem = ca.pem();
+    tls_server server(showing(leaf));
+    caller calls;
+    usual_zone(calls);
+    calls.resolver.mx("real.test", {{10, "mx.next.test"}});
+    calls.resolver.domain_alias("next.test", "real.test");
+    calls.resolver.mx("other.test", {{10, "mx.next.test"}});
+    calls.resolver.tlsa("mx.next.test", {{2, 1, 1, key_of(ca.own())}});
+    sign_all(calls.resolver);
+    calls.resolver.sign("other.test");
+    CHECK(in_short(ask(calls, server.port())) == "dane");
+    CHECK(in_short(calls.ask(question_to_mx(server.port(), "bob@other.test"))) == "dane_failed");
 }
 
 TEST_CASE("a session that was good for one domain's name is not used for another's") {
