@@ -9,6 +9,7 @@
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
+#include <asio/experimental/awaitable_operators.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
@@ -28,6 +29,10 @@ using steady = std::chrono::steady_clock;
 // Messages asked for one question: a CNAME chain that is spread over more is not followed to its
 // end.
 constexpr int max_messages = 12;
+
+// Who has addresses of one family waits so long for the other's (RFC 8305 section 3 has less, for
+// people who wait): some servers never answer for AAAA.
+constexpr std::chrono::milliseconds other_family{500};
 
 template <class Record>
 answer<Record> nothing_known(const domain& asked, std::string_view why) {
@@ -124,6 +129,10 @@ struct pending {
     std::optional<answer<Record>> what;
 };
 
+bool is_found(const pending<ip_address>& question) {
+    return question.what && question.what->status == status::found;
+}
+
 template <class Record>
 using shared_pending = std::shared_ptr<pending<Record>>;
 
@@ -193,6 +202,11 @@ private:
                                       const domain& name);
     template <class Record>
     static asio::awaitable<answer<Record>> wait_for(shared_pending<Record> question, domain name);
+    // Until either is answered.
+    static asio::awaitable<void> wait_for_one(shared_pending<ip_address> a,
+                                              shared_pending<ip_address> b);
+    static asio::awaitable<answer<ip_address>> wait_for_other(shared_pending<ip_address> other,
+                                                              domain name);
     template <class Record>
     static asio::awaitable<void> look_up(shared self,
                                          question_table<Record>& table,
@@ -239,6 +253,27 @@ asio::awaitable<answer<Record>> ares_resolver::implementation::wait_for(
             asio::redirect_error(asio::use_awaitable, cancelled));
     if (!question->what) co_return nothing_known<Record>(name, "cancelled");
     co_return *question->what;
+}
+
+asio::awaitable<void> ares_resolver::implementation::wait_for_one(shared_pending<ip_address> a,
+                                                                  shared_pending<ip_address> b) {
+    using namespace asio::experimental::awaitable_operators;
+    if (a->what || b->what) co_return;
+    asio::error_code ignored_a;
+    asio::error_code ignored_b;
+    auto either = a->answered.async_wait(asio::redirect_error(asio::use_awaitable, ignored_a)) ||
+                  b->answered.async_wait(asio::redirect_error(asio::use_awaitable, ignored_b));
+    co_await std::move(either);
+}
+
+// For a while only; what comes later is kept for the next question.
+asio::awaitable<answer<ip_address>> ares_resolver::implementation::wait_for_other(
+    shared_pending<ip_address> other, domain name) {
+    const auto patience = std::make_shared<pending<ip_address>>(other->answered.get_executor());
+    patience->answered.expires_after(other_family);
+    co_await wait_for_one(other, patience);
+    if (!other->what) co_return nothing_known<ip_address>(name, "no answer in time");
+    co_return *other->what;
 }
 
 template <class Record>
@@ -304,6 +339,15 @@ asio::awaitable<answer<ip_address>> ares_resolver::implementation::addresses(sha
     if (is_localhost(of)) co_return localhost(of);
     shared_pending<ip_address> four = ask(self, self->v4_, of);
     shared_pending<ip_address> six = ask(self, self->v6_, of);
+    co_await wait_for_one(four, six);
+    if (is_found(*four)) {
+        answer<ip_address> late = co_await wait_for_other(six, of);
+        co_return merge(*four->what, std::move(late));
+    }
+    if (is_found(*six)) {
+        answer<ip_address> late = co_await wait_for_other(four, of);
+        co_return merge(std::move(late), *six->what);
+    }
     answer<ip_address> v4 = co_await wait_for<ip_address>(four, of);
     answer<ip_address> v6 = co_await wait_for<ip_address>(six, of);
     co_return merge(std::move(v4), std::move(v6));

@@ -23,7 +23,10 @@ namespace {
 using steady = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr int tries_per_server = 2;
+constexpr int least_tries = 2;  // of a server
+constexpr int most_tries = 4;
+// A packet that was lost is not worth a longer wait, however long the whole may take.
+constexpr milliseconds longest_first_try{2000};
 constexpr int edns_udp_size = 1232;  // fits every path without fragments (DNS flag day 2020)
 constexpr int ad_byte = 3;           // of the header,
 constexpr unsigned char ad_bit = 0x20;
@@ -170,10 +173,15 @@ void exchange::open(steady::time_point deadline) {
     options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS;
     // With no server to go on to, its SERVFAIL is handed to us rather than hidden behind an error.
     if (by_.server_count_ == 1) options.flags |= ARES_FLAG_NOCHECKRESP;
-    // c-ares doubles the time of a try in the second round: 1 + 2 shares for each server.
-    const auto shares = static_cast<milliseconds::rep>(3 * by_.server_count_);
-    options.timeout = static_cast<int>(std::max<milliseconds::rep>(left.count() / shares, 1));
-    options.tries = tries_per_server;
+    options.tries = least_tries;
+    const auto shares_of = [&](int tries) {  // c-ares doubles the time of a try in each round
+        return static_cast<milliseconds::rep>(by_.server_count_) * ((1 << tries) - 1);
+    };
+    const auto first_try =
+        std::clamp(left / shares_of(least_tries), milliseconds(1), longest_first_try);
+    options.timeout = static_cast<int>(first_try.count());
+    while (options.tries < most_tries && first_try * shares_of(options.tries + 1) <= left)
+        ++options.tries;
     options.ndots = 1;
     options.ednspsz = edns_udp_size;
     std::array<char, 2> lookups{"b"};  // DNS only

@@ -4,8 +4,9 @@
 // question (RFC 5452), no stalled connection shared between questions, and nothing that c-ares
 // could call back later. c-ares drops replies from other addresses, with other ids and to other
 // questions, asks over TCP after truncation, and goes on to the next server after silence,
-// SERVFAIL, REFUSED and NOTIMP. Two tries a server, fitted into the time until the deadline. Owner
-// and thread: made, used, stopped and destroyed on the event loop's thread.
+// SERVFAIL, REFUSED and NOTIMP. Two tries a server, fitted into the time until the deadline; where
+// that is long, the first is waited for 2 s and each further one, of four at most, twice as long as
+// the one before. Owner and thread: made, used, stopped and destroyed on the event loop's thread.
 #pragma once
 
 #include "dns/message.h"

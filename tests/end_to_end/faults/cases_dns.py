@@ -46,6 +46,7 @@ TABLE = [
     ("forged id first", "45", "@ WRONGID\n@ MX 10 good.hosts.test", "A", "J"),
     ("forged question first", "45", "@ WRONGQUESTION\n@ MX 10 good.hosts.test", "A", "J"),
     ("A good but AAAA SERVFAIL", "46", "@ MX 10 m.@\nm.@ A 127.0.4.1\nm.@ SERVFAIL AAAA", "A", "J"),
+    ("A good but AAAA unanswered", "46", "@ MX 10 m.@\nm.@ A 127.0.4.1\nm.@ TIMEOUT AAAA", "A", "J"),
     ("TTL 0", "47", "@ MX 10 good.hosts.test\n@ TTL 0", "A", "J"),
     ("huge TTL", "47", "@ MX 10 good.hosts.test\n@ TTL 2147483648", "A", "J"),
     ("every answer twice", "47", "@ DUPLICATE\n@ MX 10 good.hosts.test", "A", "J"),
