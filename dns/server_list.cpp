@@ -4,12 +4,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
 #include <stdexcept>
 
 namespace callforward::dns {
-
-namespace {
 
 std::optional<std::string> normal_server(std::string_view text) {
     std::string_view host = text;
@@ -31,8 +28,6 @@ std::optional<std::string> normal_server(std::string_view text) {
     const std::string name = address->is_v4() ? address->text() : "[" + address->text() + "]";
     return name + ":" + std::to_string(number);
 }
-
-}  // namespace
 
 std::string server_list(const std::vector<std::string>& servers) {
     std::string out;

@@ -5,12 +5,15 @@
 // skip what it does not understand, and ask someone else.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace callforward::dns {
 
+// "127.0.0.1:53" or "[::1]:53"; nothing for a server that is not understood.
+[[nodiscard]] std::optional<std::string> normal_server(std::string_view text);
 // "127.0.0.1:53,[::1]:53". Throws std::runtime_error, with advice, for a server that is not
 // understood.
 [[nodiscard]] std::string server_list(const std::vector<std::string>& servers);

@@ -1,6 +1,7 @@
 #include "milter/config_values.h"
 
 #include "dns/domain.h"
+#include "dns/server_list.h"
 #include "smtpclient/mailbox.h"
 #include "smtpclient/printable.h"
 
@@ -138,25 +139,9 @@ std::string check_helo(std::string& text) {
 }
 
 std::string check_dns_server(std::string& text) {
-    std::string_view host = text;
-    std::string_view port = "53";
-    // An IPv6 address without brackets has no port.
-    if (!dns::ip_address::parse(host)) {
-        if (const auto colon = host.rfind(':');
-            colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos) {
-            port = host.substr(colon + 1);
-            host = host.substr(0, colon);
-        }
-        const bool bracketed = host.starts_with('[') && host.ends_with(']');
-        if (!bracketed && host.find(':') != std::string_view::npos) host = {};
-    }
-    const auto address = parse_address(host);
-    const auto number = parse_number<std::uint16_t>(port);
-    if (!address || !number || *number == 0) {
-        return quoted(text) + " is not an address with a port, as in \"127.0.0.1:53\"";
-    }
-    const std::string shown = address->is_v4() ? address->text() : '[' + address->text() + ']';
-    text = shown + ':' + std::to_string(*number);
+    const auto server = dns::normal_server(text);
+    if (!server) return quoted(text) + " is not an address with a port, as in \"127.0.0.1:53\"";
+    text = *server;
     return {};
 }
 

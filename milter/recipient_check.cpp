@@ -7,6 +7,7 @@
 #include "milter/recipient_snapshot.h"
 #include "milter/script_counsel.h"
 #include "smtpclient/printable.h"
+#include "smtpclient/reach.h"
 
 #include <cerrno>
 #include <system_error>

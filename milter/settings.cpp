@@ -2,6 +2,7 @@
 
 #include "milter/settings_names.h"
 #include "smtpclient/local_rules.h"
+#include "smtpclient/reach.h"
 
 #include <re2/re2.h>
 
@@ -84,10 +85,7 @@ settings default_settings() {
     for (const char* text : {"127.0.0.0/8", "::1"}) {
         s.scope.exempt_clients.push_back({dns::network::parse(text).value(), "", 0});
     }
-    for (const char* text :
-         {"127.0.0.0/8", "::1/128", "0.0.0.0/8", "169.254.0.0/16", "fe80::/10", "224.0.0.0/4"}) {
-        s.routing.deny.push_back(dns::network::parse(text).value());
-    }
+    s.routing.deny = smtpclient::default_deny();
     s.default_policy.fingerprint = verdict_fingerprint(s.default_policy);
     return s;
 }

@@ -2,6 +2,7 @@
 
 #include "milter/log.h"
 #include "milter/scheduling.h"
+#include "smtpclient/call_forward.h"
 #include "smtpclient/connect.h"
 #include "smtpclient/fetch_sts_policy.h"
 #include "smtpclient/mta_sts.h"

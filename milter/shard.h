@@ -10,8 +10,10 @@
 #include "dns/ares_resolver.h"
 #include "milter/fleet/asking.h"
 #include "milter/fleet/edge.h"
-#include "smtpclient/call_forward.h"
+#include "smtpclient/host_state.h"
 #include "smtpclient/question.h"
+#include "smtpclient/reach.h"
+#include "smtpclient/session_limits.h"
 #include "smtpclient/verdict.h"
 
 #include <chrono>

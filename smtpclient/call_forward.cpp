@@ -5,13 +5,7 @@
 #include "smtpclient/printable.h"
 #include "smtpclient/targets.h"
 
-#include <ifaddrs.h>
-#include <netinet/in.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cstring>
 
 namespace callforward::smtpclient {
 
@@ -147,7 +141,8 @@ private:
         const bool under_dane = answer.verdict.finding.reason == reason::dane_failed;
         if (under_dane && answer.is_wrong_name && !t.nexthop_counts && !t.nexthop.empty()) {
             // RFC 7672 section 3.2.2: with usage 2 the certificate may be for the domain that led
-            // here, or for what that is an alias of. Then the session is that domain's alone; so this is no host's first way.
+            // here, or for what that is an alias of. Then the session is that domain's alone; so
+            // this is no host's first way.
             t.nexthop_counts = true;
             co_return co_await visit(std::move(t));
         }
@@ -274,8 +269,7 @@ call_forward::call_forward(asio::any_io_executor executor,
       resolver_(resolver),
       reach_(std::make_shared<const reach>(std::move(r))),
       limits_(limits),
-      sts_(policies ? std::move(policies)
-                    : std::make_shared<mta_sts>(executor_, fetch_sts_policy)),
+      sts_(policies ? std::move(policies) : std::make_shared<mta_sts>(executor_, fetch_sts_policy)),
       random_(std::random_device{}()) {}
 
 call_forward::~call_forward() {
@@ -334,65 +328,6 @@ void call_forward::forget_idle_hosts() {
     std::erase_if(hosts_, [](const auto& entry) {
         return entry.second->has_nothing_to_do() && entry.second.use_count() == 1;
     });
-}
-
-std::vector<dns::network> default_deny() {
-    std::vector<dns::network> networks;
-    for (const auto* const text :
-         {"127.0.0.0/8", "::1/128", "0.0.0.0/8", "169.254.0.0/16", "fe80::/10", "224.0.0.0/4"}) {
-        networks.push_back(*dns::network::parse(text));
-    }
-    return networks;
-}
-
-namespace {
-
-std::optional<dns::domain> system_name() {
-    std::array<char, 256> name{};
-    if (gethostname(name.data(), name.size() - 1) != 0) return std::nullopt;
-    return dns::domain::parse(name.data());
-}
-
-}  // namespace
-
-std::string own_host_name() {
-    const auto name = system_name();
-    return name ? name->name() : "localhost";
-}
-
-reach this_host() {
-    reach r;
-    r.hosts_file = "/etc/hosts";
-    if (const auto name = system_name()) r.my_names.insert(name->name());
-    ifaddrs* interfaces = nullptr;
-    if (getifaddrs(&interfaces) != 0) return r;
-    const auto loopback = {dns::network::parse("127.0.0.0/8"), dns::network::parse("::1")};
-    for (const ifaddrs* i = interfaces; i != nullptr; i = i->ifa_next) {
-        if (i->ifa_addr == nullptr) continue;
-        dns::ip_address address;
-        if (i->ifa_addr->sa_family == AF_INET) {
-            sockaddr_in four{};
-            std::memcpy(&four, i->ifa_addr, sizeof four);
-            dns::ip_address::bytes_v4 bytes{};
-            std::memcpy(bytes.data(), &four.sin_addr, bytes.size());
-            address = dns::ip_address(bytes);
-        } else if (i->ifa_addr->sa_family == AF_INET6) {
-            sockaddr_in6 six{};
-            std::memcpy(&six, i->ifa_addr, sizeof six);
-            dns::ip_address::bytes_v6 bytes{};
-            std::memcpy(bytes.data(), &six.sin6_addr, bytes.size());
-            address = dns::ip_address(bytes);
-        } else {
-            continue;
-        }
-        if (std::none_of(loopback.begin(), loopback.end(), [&](const auto& n) {
-                return n->contains(address);
-            })) {
-            r.my_addresses.insert(address);
-        }
-    }
-    freeifaddrs(interfaces);
-    return r;
 }
 
 }  // namespace callforward::smtpclient

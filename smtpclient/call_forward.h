@@ -9,14 +9,13 @@
 // loop thread; must outlive its questions.
 #pragma once
 
-#include "dns/ip.h"
 #include "dns/resolver.h"
-#include "dns/route.h"
 #include "smtpclient/catch_all.h"
 #include "smtpclient/connection.h"
 #include "smtpclient/host_state.h"
 #include "smtpclient/late_rejecters.h"
 #include "smtpclient/mta_sts.h"
+#include "smtpclient/reach.h"
 #include "smtpclient/refused_senders.h"
 #include "smtpclient/session_limits.h"
 #include "smtpclient/verifier.h"
@@ -32,24 +31,6 @@
 #include <vector>
 
 namespace callforward::smtpclient {
-
-struct reach {  // whom a call-forward may contact ([routing])
-    std::vector<dns::network>
-        deny;  // where a name or MX may not lead; literals of a route are exempt
-    dns::own_names my_names;
-    std::set<dns::ip_address> my_addresses;
-    // hosts(5), for next hops that DNS does not know; "": none.
-    std::string hosts_file;
-
-    bool operator==(const reach&) const = default;
-};
-// A valid domain name, or "localhost": what to say in EHLO where nobody says otherwise.
-[[nodiscard]] std::string own_host_name();
-// This host's name, hosts(5), and the addresses of its interfaces, without loopback, which
-// [routing] deny covers.
-[[nodiscard]] reach this_host();
-// [routing] deny as it is by default: networks that no mail host on the Internet has.
-[[nodiscard]] std::vector<dns::network> default_deny();
 
 class allowance;
 class host;

@@ -1,7 +1,7 @@
 #include "smtpclient/host.h"
 
-#include "smtpclient/call_forward.h"
 #include "smtpclient/connection_count.h"
+#include "smtpclient/reach.h"
 
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>

@@ -1,9 +1,9 @@
 // How a host opens a session: its endpoints, one after the other, until one lets us in.
-#include "smtpclient/call_forward.h"
 #include "smtpclient/connect.h"
 #include "smtpclient/connection_count.h"
 #include "smtpclient/dane.h"
 #include "smtpclient/host.h"
+#include "smtpclient/reach.h"
 
 #include <asio/buffer.hpp>
 #include <asio/co_spawn.hpp>

@@ -195,7 +195,8 @@ std::string mta_sts::learn(const std::string& name,
     make_room();
     if (policy) {
         // max_age 0 is for now: who has fetched it still goes by it, and others need not fetch it.
-        const auto until = clock::now() + std::max<std::chrono::seconds>(policy->max_age, pause_after_failure);
+        const auto until =
+            clock::now() + std::max<std::chrono::seconds>(policy->max_age, pause_after_failure);
         policies_.insert_or_assign(name, kept{std::move(*policy), id, until});
         failed_until_.erase(name);
     } else {

@@ -2,8 +2,8 @@
 
 #include "dns/hosts_file.h"
 #include "smtpclient/answer_by.h"
-#include "smtpclient/call_forward.h"
 #include "smtpclient/mta_sts.h"
+#include "smtpclient/reach.h"
 
 #include <algorithm>
 

@@ -31,8 +31,9 @@ public:
     // What was told about the name, and about its TLSA records, DNSSEC vouches for.
     void sign(const std::string& name);
     // The name that the one asked leads to, for its addresses.
-    void alias(const std::string& name, const std::string& canonical);         // of a host
-    void domain_alias(const std::string& name, const std::string& canonical);  // of a domain with MX
+    void alias(const std::string& name, const std::string& canonical);  // of a host
+    void domain_alias(const std::string& name,
+                      const std::string& canonical);  // of a domain with MX
     void tlsa(const std::string& name, const std::vector<dns::tlsa>& records);
     void tlsa_unavailable(const std::string& name);
     void text(const std::string& name, const std::vector<std::string>& records);
