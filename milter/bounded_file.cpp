@@ -1,5 +1,7 @@
 #include "milter/bounded_file.h"
 
+#include "milter/descriptor.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,31 +15,17 @@ namespace callforward::milter {
 
 namespace {
 
-struct descriptor {
-    explicit descriptor(int opened) : number(opened) {}
-    descriptor(const descriptor&) = delete;
-    descriptor& operator=(const descriptor&) = delete;
-    ~descriptor() {
-        if (number >= 0) ::close(number);
-    }
-    const int number;
-};
-
 file_text failure(int error) {
     return {{}, std::generic_category().message(error), error == ENOENT};
 }
-
-}  // namespace
-
-namespace {
 
 // forbidden: bits of the file's mode, for what is no secret 0.
 file_text read_whole(const std::string& path, std::size_t limit, mode_t forbidden) {
     if (path.find('\0') != std::string::npos) return {{}, "a file name has no NUL", false};
     const descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.number < 0) return failure(errno);
+    if (file.get() < 0) return failure(errno);
     struct stat about {};
-    if (::fstat(file.number, &about) != 0) return failure(errno);
+    if (::fstat(file.get(), &about) != 0) return failure(errno);
     if (S_ISDIR(about.st_mode)) return failure(EISDIR);
     if ((about.st_mode & forbidden) != 0) {
         return {{}, "everybody can read or change it: take that away by chmod o-rwx", false};
@@ -45,7 +33,7 @@ file_text read_whole(const std::string& path, std::size_t limit, mode_t forbidde
     file_text result;
     std::array<char, 65536> chunk{};
     for (;;) {
-        const ssize_t got = ::read(file.number, chunk.data(), chunk.size());
+        const ssize_t got = ::read(file.get(), chunk.data(), chunk.size());
         if (got == 0) return result;
         if (got < 0) {
             if (errno == EINTR) continue;

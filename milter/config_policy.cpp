@@ -5,6 +5,7 @@
 #include "milter/config_tls.h"
 #include "milter/config_values.h"
 #include "milter/script.h"
+#include "milter/settings_names.h"
 #include "smtpclient/printable.h"
 
 #include <memory>
@@ -75,19 +76,8 @@ void read_route(const setting& from, policy_draft& into) {
 
 void read_sender(const setting& from, policy_draft& into) {
     const auto text = from.text();
-    if (!text) return;
-    policy& p = into.result;
-    p.fixed_sender.clear();
-    if (*text == "original") {
-        p.sender = sender_choice::original;
-    } else if (*text == "null" || *text == "<>") {
-        p.sender = sender_choice::null;
-    } else if (const auto address = smtpclient::mailbox::parse(*text)) {
-        p.sender = sender_choice::fixed;
-        p.fixed_sender = address->address();
-    } else {
-        from.fail("must be \"original\", \"null\" or an address, not " + quoted(*text));
-    }
+    if (!text || choose_sender(*text, into.result)) return;
+    from.fail("must be \"original\", \"null\" or an address, not " + quoted(*text));
 }
 
 void read_tls(const setting& from, policy_draft& into) {

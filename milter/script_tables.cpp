@@ -101,18 +101,8 @@ void read_route(const field& from, policy& into) {
 }
 
 void read_sender(const field& from, policy& into) {
-    const std::string text = from.text();
-    into.fixed_sender.clear();
-    if (text == "original") {
-        into.sender = sender_choice::original;
-    } else if (text == "null" || text == "<>") {
-        into.sender = sender_choice::null;
-    } else if (const auto address = smtpclient::mailbox::parse(text)) {
-        into.sender = sender_choice::fixed;
-        into.fixed_sender = address->address();
-    } else {
-        from.fail("must be \"original\", \"null\" or an address, not " + from.shown());
-    }
+    if (choose_sender(from.text(), into)) return;
+    from.fail("must be \"original\", \"null\" or an address, not " + from.shown());
 }
 
 std::string read_skip(const field& from) {

@@ -68,6 +68,19 @@ std::string verdict_fingerprint(const policy& p) {
     return text;
 }
 
+bool choose_sender(std::string_view text, policy& into) {
+    if (text == "original" || text == "null" || text == "<>") {
+        into.sender = text == "original" ? sender_choice::original : sender_choice::null;
+        into.fixed_sender.clear();
+        return true;
+    }
+    const auto address = smtpclient::mailbox::parse(text);
+    if (!address) return false;
+    into.sender = sender_choice::fixed;
+    into.fixed_sender = address->address();
+    return true;
+}
+
 wanted_words words_wanted(const settings& s) {
     wanted_words all;
     const auto add = [&all](const policy& p) {

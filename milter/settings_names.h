@@ -1,5 +1,5 @@
-// The words of the configuration for the enumerations of settings.h, one table each, read both
-// ways.
+// The words of the configuration for the enumerations of settings.h: a table of each, read both
+// ways, or a reader.
 #pragma once
 
 #include "milter/settings.h"
@@ -52,6 +52,10 @@ inline constexpr std::array log_level_names{
     named<log_level>{log_level::info, "info"},
     named<log_level>{log_level::debug, "debug"},
 };
+
+// The key `sender`: "original", "null" or "<>", or an address. False for anything else, which
+// changes nothing.
+[[nodiscard]] bool choose_sender(std::string_view text, policy& into);
 
 template <class Names, class Value>
 [[nodiscard]] constexpr std::string_view name_in(const Names& names, Value wanted) {

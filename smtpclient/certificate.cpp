@@ -1,5 +1,6 @@
 #include "smtpclient/certificate.h"
 
+#include "smtpclient/pem.h"
 #include "smtpclient/printable.h"
 
 #include <openssl/bio.h>
@@ -11,7 +12,6 @@
 #include <openssl/x509v3.h>
 
 #include <array>
-#include <limits>
 #include <memory>
 
 namespace callforward::smtpclient {
@@ -21,17 +21,12 @@ namespace {
 constexpr std::size_t longest_name = 100;
 constexpr int most_names = 5;
 
-template <auto Free>
-struct freed_by {
-    template <typename T>
-    void operator()(T* object) const {
-        Free(object);
-    }
-};
-using bio = std::unique_ptr<BIO, freed_by<BIO_free_all>>;
-using x509 = std::unique_ptr<X509, freed_by<X509_free>>;
-using private_key = std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>>;
-using names = std::unique_ptr<GENERAL_NAMES, freed_by<GENERAL_NAMES_free>>;
+using pem::bio;
+using pem::no_passphrase;
+using pem::private_key;
+using pem::reader;
+using pem::x509;
+using names = std::unique_ptr<GENERAL_NAMES, pem::freed_by<GENERAL_NAMES_free>>;
 
 std::string hexadecimal(const unsigned char* bytes, std::size_t size) {
     constexpr std::string_view digits = "0123456789abcdef";
@@ -44,18 +39,8 @@ std::string hexadecimal(const unsigned char* bytes, std::size_t size) {
     return text;
 }
 
-bio reader(const std::string& pem) {
-    if (pem.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) return nullptr;
-    return bio{BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))};
-}
-
-// No passphrase: nobody is there to type it.
-int no_passphrase(char*, int, int, void*) {
-    return 0;
-}
-
-x509 read_certificate(const std::string& pem) {
-    const bio from = reader(pem);
+x509 read_certificate(const std::string& text) {
+    const bio from = reader(text);
     x509 read{from ? PEM_read_bio_X509(from.get(), nullptr, no_passphrase, nullptr) : nullptr};
     ERR_clear_error();
     return read;

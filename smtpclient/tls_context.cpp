@@ -1,6 +1,7 @@
 #include "smtpclient/tls_context.h"
 
 #include "smtpclient/certificate.h"
+#include "smtpclient/pem.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -43,23 +44,10 @@ int protocol_number(tls_version version) {
     throw std::runtime_error(what + ": " + text.data());
 }
 
-struct freeing {
-    void operator()(BIO* bio) const { BIO_free_all(bio); }
-    void operator()(X509* certificate) const { X509_free(certificate); }
-    void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-using bio = std::unique_ptr<BIO, freeing>;
-using x509 = std::unique_ptr<X509, freeing>;
-using private_key = std::unique_ptr<EVP_PKEY, freeing>;
-
-bio reader(const pem_file& file) {
-    return bio{BIO_new_mem_buf(file.text().data(), static_cast<int>(file.text().size()))};
-}
-
-std::vector<x509> certificates_of(const pem_file& file) {
-    std::vector<x509> all;
-    const bio from = reader(file);
-    while (x509 next{PEM_read_bio_X509(from.get(), nullptr, nullptr, nullptr)})
+std::vector<pem::x509> certificates_of(const pem_file& file) {
+    std::vector<pem::x509> all;
+    const pem::bio from = pem::reader(file.text());
+    while (pem::x509 next{PEM_read_bio_X509(from.get(), nullptr, pem::no_passphrase, nullptr)})
         all.push_back(std::move(next));
     ERR_clear_error();  // the end of the text is an error to OpenSSL
     if (all.empty()) fail(file.path() + " holds no certificate");
@@ -94,8 +82,9 @@ void identify(SSL_CTX* context, const tls_policy& policy) {
         if (SSL_CTX_add1_chain_cert(context, chain[i].get()) != 1) fail(policy.certificate.path());
     }
     const pem_file& file = policy.key.is_given() ? policy.key : policy.certificate;
-    const bio from = reader(file);
-    const private_key key{PEM_read_bio_PrivateKey(from.get(), nullptr, nullptr, nullptr)};
+    const pem::bio from = pem::reader(file.text());
+    const pem::private_key key{
+        PEM_read_bio_PrivateKey(from.get(), nullptr, pem::no_passphrase, nullptr)};
     if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1) fail(file.path());
 }
 
