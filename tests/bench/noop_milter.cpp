@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -17,7 +18,7 @@
 
 namespace {
 
-std::chrono::milliseconds wait{0};
+std::chrono::microseconds wait{0};
 std::chrono::microseconds work{0};
 
 sfsistat negotiate(SMFICTX* ctx,
@@ -65,7 +66,7 @@ int main(int argc, char** argv) {
         std::fputs("usage: bench-noop-milter SOCKET [MS [US]]\n", stderr);
         return 64;
     }
-    if (argc > 2) wait = std::chrono::milliseconds(std::atoi(argv[2]));
+    if (argc > 2) wait = std::chrono::microseconds(std::lround(1000 * std::atof(argv[2])));
     if (argc > 3) work = std::chrono::microseconds(std::atoi(argv[3]));
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

@@ -126,6 +126,8 @@ class Targets:
                    ("W2d20", "c") + rate)
         self.ratio("Cold 0 ms, Postfix: rate against no-op", ("W2d0", "a") + rate,
                    ("W2d0", "c") + rate, least=0.9)
+        self.ratio("The same, of a no-op milter that waits 0.1 ms", ("W2d0", "cw") + rate,
+                   ("W2d0", "c") + rate)
         self.ratio("Cold 20 ms, Postfix: rate against Postfix's verification",
                    ("W2d20", "a") + rate, ("W2d20", "b") + rate, least=45)
         for letter, where in (("e", "milter protocol"), ("a", "Postfix")):

@@ -308,6 +308,7 @@ class BenchPostfix(Postfix):
 
 # The milters that do nothing: whether they wait a round trip, and for how many microseconds they
 # use the processor.
+LEAST_WAIT = 0.1  # ms: about what a question on the loopback takes, where nobody else asks
 NOOP = {"c": (False, 0), "cw": (True, 0), "f": (False, 0), "fs": (False, 2), "fw": (True, 0)}
 
 
@@ -331,8 +332,8 @@ class System:
         elif self.letter in NOOP:
             socket = bench.milters["cw" if self.letter == "cw" else "c"]
             waits, works = NOOP[self.letter]
-            command = [bench.program("bench-noop-milter"), socket,
-                       str(self._delay if waits else 0), str(works)]
+            wait = max(self._delay, LEAST_WAIT) if waits else 0
+            command = [bench.program("bench-noop-milter"), socket, str(wait), str(works)]
             self.process = Process(bench.box, "noop", command, SYSTEM_CPU)
 
     def stop(self):

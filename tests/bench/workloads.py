@@ -47,8 +47,8 @@ COLD = FIFTY + ",pattern=cold"
 WORKLOADS = {
     "W1": Workload("hot: 50 clients, 1000 known recipients", ("d", "c", "a", "b", "f", "fs", "e"),
                    (FIFTY + ",pattern=hot",), hot=True),
-    "W2d0": Workload("cold, next hop at 0 ms", ("d", "c", "a", "b", "b1", "f", "e", "raw", "rawb"),
-                     (COLD,)),
+    "W2d0": Workload("cold, next hop at 0 ms",
+                     ("d", "c", "cw", "a", "b", "b1", "f", "e", "raw", "rawb"), (COLD,)),
     "W2d20": Workload("cold, next hop at 20 ms",
                       ("d", "c", "cw", "a", "b", "b1", "f", "fw", "e", "raw", "rawb"), (COLD,),
                       delay=20),
