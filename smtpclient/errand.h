@@ -10,6 +10,7 @@
 
 #include <asio/steady_timer.hpp>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,7 @@ struct errand {
     const std::shared_ptr<const question> whole;  // shared with the asker
     const question& asked;
     const std::string owner;  // of the session that may carry it
+    const std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
     std::optional<host_answer> answer;
     asio::steady_timer answered;  // waited for by the asker; ends at the deadline
     bool abandoned = false;       // the asker has left

@@ -218,7 +218,7 @@ void host::make_way() {
 }
 
 void host::open_more() {
-    if (closed_ || waiting_.empty()) return;
+    if (closed_ || waiting_.empty() || one_failed_) return;
     const auto soon_free = std::count_if(
         carriers_.begin(), carriers_.end(), [](const auto& c) { return c->is_all_but_idle(); });
     const std::size_t alone = waiting_alone();
@@ -288,7 +288,13 @@ void host::note_error(const verdict& v) {
     last_error_at_ = clock::now();
 }
 
-void host::fail(const host_answer& a) {
+// With no session there: an opening that began then has failed.
+void host::fail(const host_answer& a, steady_time began) {
+    // Of those that were begun together one may be let in where others were sent away. But who has
+    // waited in vain for as long as a next hop may take has no time left for the next of them.
+    const bool last = opening_ == 0;
+    one_failed_ = !last;
+    if (!last && a.verdict.finding.reason != reason::timed_out) return;
     // Only a host that could not be spoken with is left alone: one that has answered is there.
     const bool out_of_reach = a.verdict.stage == stage::connect ||
                               (a.verdict.stage == stage::greeting && !a.verdict.reply);
@@ -299,6 +305,10 @@ void host::fail(const host_answer& a) {
     }
     const errands all = std::exchange(waiting_, {});
     for (const auto& e : all) {
+        if (!last && e->since > began) {
+            waiting_.push_back(e);
+            continue;
+        }
         if (!e->heard_opening && e->asked.trace) e->asked.trace('*', last_error_);
         e->give(a);
     }

@@ -108,7 +108,7 @@ private:
     void look_after_sessions();
     void put_back(std::vector<std::shared_ptr<errand>> back);
     void be_content();
-    void fail(const host_answer& a);
+    void fail(const host_answer& a, steady_time began);
     void fail_owner(const std::string& owner, const host_answer& a);
     [[nodiscard]] bool is_served(const std::string& owner) const;
     void ask_for_less();
@@ -146,6 +146,7 @@ private:
     const std::shared_ptr<reply_habits> habits_ = std::make_shared<reply_habits>();
     std::size_t connected_ = 0;  // carriers_, and those that are saying goodbye
     std::size_t opening_ = 0;
+    bool one_failed_ = false;  // of those being opened, with no session there: no more are begun
     std::shared_ptr<allowance> allowance_;       // nothing: limits_ alone; shared with all hosts
     std::vector<std::shared_ptr<void>> leaves_;  // one for each session, and each being opened
     std::size_t without_leave_ = 0;              // of those being opened

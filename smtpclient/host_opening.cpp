@@ -87,7 +87,7 @@ public:
     void end() {
         if (std::exchange(over_, true)) return;
         at_host_.reset();  // the session has it, if there is one
-        --at_->opening_;
+        if (--at_->opening_ == 0) at_->one_failed_ = false;
         if (whom_) std::erase(at_->owners_opening_, whom_->owner);
     }
 
@@ -167,12 +167,13 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
     if (failure && !carriers_.empty()) {
         be_content();
         dispatch();
-    } else if (failure && opening_ == 0) {
+    } else if (failure) {
         failure->attempts = attempts_;
-        fail(*failure);
-    } else if (!failure) {
+        fail(*failure, began);
+    } else {
         opening_takes_ = std::chrono::duration<double>(clock::now() - began).count();
         ailing_ = false;
+        one_failed_ = false;
         rest_ = {};
         rests_until_ = {};
         dispatch();

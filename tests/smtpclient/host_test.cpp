@@ -490,6 +490,46 @@ TEST_CASE("while the first MX host is left alone the second answers at once") {
     CHECK(second.sessions().size() == 1);
 }
 
+TEST_CASE("a first MX host that hangs is given up while more questions come") {
+    for (const std::string behind : {"", "EHLO"}) {  // or at the greeting
+        CAPTURE(behind);
+        session_limits limits = generous();
+        limits.host_penalty = 60s;
+        crowd all(limits);
+        const loop_server second(all.loop, pipelining, {}, "127.0.0.3");
+        const loop_server first(
+            all.loop,
+            [&](auto& s, const std::string& c) {
+                return c.starts_with(behind) ? std::string() : pipelining(s, c);
+            },
+            {},
+            "127.0.0.2",
+            second.port());
+        all.resolver.mx("next.test", {{10, "mx1.next.test"}, {20, "mx2.next.test"}});
+        all.resolver.address("mx1.next.test", {"127.0.0.2"});
+        all.resolver.address("mx2.next.test", {"127.0.0.3"});
+        const auto ask = [&](std::size_t i) -> crowd::asker& {
+            question q = question_for_mx(second.port(), mixed(i));
+            change(q, [](transport& by) { by.reply_timeout = 2s; });
+            return all.ask(std::move(q));
+        };
+        const auto& one = ask(0);
+        std::size_t asked = 1;
+        for (; asked < 200 && !one.told; ++asked) {
+            ask(asked);
+            all.run_for(50ms);
+        }
+        CHECK(one.told);
+        all.run();
+        CHECK(all.wrong() == 0);
+        const std::size_t tried = first.sessions().size();
+        ask(asked);
+        all.run();
+        CHECK(all.wrong() == 0);
+        if (behind.empty()) CHECK(first.sessions().size() == tried);  // it is left alone
+    }
+}
+
 TEST_CASE("a call_forward that goes leaves its sessions saying goodbye, wherever they stand") {
     for (const auto& manners :
          {loop_server::answers(pipelining), loop_server::answers(one_by_one)}) {
