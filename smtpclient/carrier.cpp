@@ -262,6 +262,8 @@ void carrier::land(const conclusion& c) {
     flight f = std::move(in_flight_.front());
     in_flight_.pop_front();
     const auto now = clock::now();
+    // Before anybody is told, who may submit the next one.
+    if (in_flight_.empty()) idle_since_ = now;
     const bool refused = c.reply && c.reply->status_class() == 5;
     if (observer_.answered && !f.elsewhere) observer_.answered(now - f.sent, f.ahead, refused);
     note_step(f, c);
@@ -346,7 +348,6 @@ void carrier::rest() {
     } else if (observer_.has_room) {
         observer_.has_room();
     }
-    if (in_flight_.empty()) idle_since_ = clock::now();
 }
 
 }  // namespace callforward::smtpclient

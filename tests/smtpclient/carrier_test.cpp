@@ -287,6 +287,24 @@ TEST_CASE("a next hop that answers each accepted recipient twice gives nobody an
     }
 }
 
+TEST_CASE("a reply too many that comes late gives the next recipient no verdict") {
+    crowd all(one_session());
+    // The first waits for longer than a session has to be idle for to be believed.
+    const loop_server server(all.loop, [](auto& s, const std::string& c) {
+        const std::string reply = one_by_one(s, c);
+        if (c.starts_with("MAIL")) s.work = 300ms;
+        if (c == "RSET") s.work = 150ms;
+        if (c.starts_with("RCPT")) s.work = 20ms;
+        if (c.starts_with("RCPT") && reply.starts_with("250")) s.say(reply);
+        return reply;
+    });
+    all.ask(server.hop(), "known1");
+    const auto& next = all.ask(server.hop(), "unknown2");
+    all.run();
+    CAPTURE(next.words());
+    CHECK_FALSE(next.accepted());
+}
+
 TEST_CASE("recipients share a session when its replies were seen in step behind an accepted one") {
     for (const std::string first : {"known", "unknown"}) {
         CAPTURE(first);
