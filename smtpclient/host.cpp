@@ -94,7 +94,11 @@ asio::awaitable<host_answer> host::ask(std::shared_ptr<const question> q) {
 host_answer host::too_late() const {
     host_answer late;
     verdict& v = late.verdict;
-    v.stage = carriers_.empty() ? opening_at_ : stage::rcpt;
+    v.stage = stage::rcpt;
+    if (carriers_.empty()) {
+        v.stage = stage::route;
+        for (const auto* const one : openings_) v.stage = std::max(v.stage, one->at);
+    }
     v.finding = {verdict_class::unreachable,
                  v.stage == stage::route ? reason::dns_unavailable : reason::timed_out};
     v.host = target_.text();
@@ -108,7 +112,7 @@ bool host::is_forgettable() const {
 }
 
 bool host::has_nothing_to_do() const {
-    return carriers_.empty() && waiting_.empty() && opening_ == 0;
+    return carriers_.empty() && waiting_.empty() && openings_.empty();
 }
 
 void host::close() {
@@ -120,7 +124,7 @@ void host::close() {
 
 std::optional<host_answer> host::penalty() {
     // While the one that tries it is under way, the others still keep away.
-    if (!ailing_ || (clock::now() >= penalty_ends_ && opening_ == 0)) return std::nullopt;
+    if (!ailing_ || (clock::now() >= penalty_ends_ && openings_.empty())) return std::nullopt;
     host_answer a;
     a.verdict.finding = {verdict_class::unreachable, reason::host_penalty};
     a.verdict.stage = stage::connect;
@@ -160,9 +164,9 @@ void host::open_successors() {
         return;
     }
     const std::size_t enough = most / 4;
-    std::size_t left = opening_ * most;
+    std::size_t left = openings_.size() * most;
     std::size_t in_flight = 0;
-    std::size_t lasting = opening_;
+    std::size_t lasting = openings_.size();
     for (const auto& c : carriers_) {
         left += c->left();
         in_flight += c->load();
@@ -227,8 +231,8 @@ void host::open_more() {
     const std::size_t most = limits_.connections_per_host;
     const std::size_t stuck = stalled();
     auto whom = whom_to_open_for(alone);
-    const bool full = carriers_.size() - stuck + opening_ >= most_sessions_;
-    const bool taken_in = opening_ == 0 || opened_since_growth_;
+    const bool full = carriers_.size() - stuck + openings_.size() >= most_sessions_;
+    const bool taken_in = openings_.empty() || opened_since_growth_;
     const bool rested = clock::now() - shrunk_at_ >= rest_after_shrinking;
     if (whom && full && taken_in && rested && (most == 0 || most_sessions_ < most)) {
         ++most_sessions_;
@@ -238,13 +242,13 @@ void host::open_more() {
     const std::size_t beside_stuck = clock::now() < rests_until_ ? 0 : stuck;
     std::size_t sessions = ailing_ ? 1 : most_sessions_ + beside_stuck;
     if (most != 0) sessions = std::min(sessions, most);
-    while (whom && carriers_.size() + opening_ < sessions && has_room_for_session()) {
+    while (whom && carriers_.size() + openings_.size() < sessions && has_room_for_session()) {
         open_one(std::move(whom));
         whom = whom_to_open_for(alone);
     }
     // While one says its goodbye, no other is sent away for the same purpose.
     const bool place_is_coming = connected_ > carriers_.size();
-    const bool needed = owners ? whom != nullptr : alone > 0 && opening_ == 0;
+    const bool needed = owners ? whom != nullptr : alone > 0 && openings_.empty();
     if (needed && !place_is_coming) make_way();
 }
 
@@ -255,13 +259,11 @@ bool host::sessions_have_owners() const {
 // Nothing when nobody needs one more session than are being opened.
 std::shared_ptr<errand> host::whom_to_open_for(std::size_t alone) const {
     if (!sessions_have_owners()) {
-        const bool needed = opening_ * errands_at_first + soon() < waiting_.size();
-        return needed || opening_ < alone ? waiting_.front() : nullptr;
+        const bool needed = openings_.size() * errands_at_first + soon() < waiting_.size();
+        return needed || openings_.size() < alone ? waiting_.front() : nullptr;
     }
     const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& e) {
-        return !e->is_over() &&
-               std::find(owners_opening_.begin(), owners_opening_.end(), e->owner) ==
-                   owners_opening_.end();
+        return !e->is_over() && !is_opened_for(e->owner);
     });
     return next == waiting_.end() ? nullptr : *next;
 }
@@ -270,7 +272,7 @@ std::shared_ptr<errand> host::whom_to_open_for(std::size_t alone) const {
 // who ask it, too; but each of them has one that answers.
 bool host::has_room_for_session() const {
     const std::size_t most = limits_.connections_per_host;
-    const std::size_t own = connected_ + opening_;
+    const std::size_t own = connected_ + openings_.size();
     if (most == 0) return true;
     if (own >= most) return false;
     return place_at_host::taken(place_name_) < most || own == stalled();
@@ -292,7 +294,7 @@ void host::note_error(const verdict& v) {
 void host::fail(const host_answer& a, steady_time began) {
     // Of those that were begun together one may be let in where others were sent away. But who has
     // waited in vain for as long as a next hop may take has no time left for the next of them.
-    const bool last = opening_ == 0;
+    const bool last = openings_.empty();
     one_failed_ = !last;
     if (!last && a.verdict.finding.reason != reason::timed_out) return;
     // Only a host that could not be spoken with is left alone: one that has answered is there.
@@ -324,6 +326,11 @@ void host::fail_owner(const std::string& owner, const host_answer& a) {
             waiting_.push_back(e);
         }
     }
+}
+
+bool host::is_opened_for(const std::string& owner) const {
+    return std::any_of(
+        openings_.begin(), openings_.end(), [&](const auto* one) { return one->owner == owner; });
 }
 
 bool host::is_served(const std::string& owner) const {

@@ -76,6 +76,12 @@ private:
 
     using errands = std::deque<std::shared_ptr<errand>>;
 
+    struct opening_state {           // of one session that is being opened
+        std::string owner;           // of the session, when sessions have owners
+        stage at = stage::route;     // where it stands
+        std::size_t attempts = 0;    // connections
+        bool is_wrong_name = false;  // why the last of them failed
+    };
     class opening_place;
     asio::awaitable<void> open(std::unique_ptr<opening_place> place, std::shared_ptr<errand> whom);
     asio::awaitable<bool> obtain_leave();
@@ -84,12 +90,14 @@ private:
     asio::awaitable<std::optional<host_answer>> try_endpoints(
         std::vector<endpoint> endpoints,
         tls_plan plan,
-        std::shared_ptr<const connection_place> place);
+        std::shared_ptr<const connection_place> place,
+        opening_state& state);
     asio::awaitable<std::optional<verdict>> try_socket(
         endpoint e,
         stream_socket socket,
         tls_plan plan,
-        std::shared_ptr<const connection_place> place);
+        std::shared_ptr<const connection_place> place,
+        opening_state& state);
     asio::awaitable<void> watch(std::shared_ptr<host> self);
     void dispatch();
     [[nodiscard]] std::shared_ptr<carrier> session_for(const errand& e) const;
@@ -110,6 +118,7 @@ private:
     void be_content();
     void fail(const host_answer& a, steady_time began);
     void fail_owner(const std::string& owner, const host_answer& a);
+    [[nodiscard]] bool is_opened_for(const std::string& owner) const;
     [[nodiscard]] bool is_served(const std::string& owner) const;
     void ask_for_less();
     void note_pace(std::chrono::nanoseconds latency, std::size_t ahead);
@@ -144,16 +153,12 @@ private:
     errands waiting_;
     std::vector<std::shared_ptr<carrier>> carriers_;
     const std::shared_ptr<reply_habits> habits_ = std::make_shared<reply_habits>();
-    std::size_t connected_ = 0;  // carriers_, and those that are saying goodbye
-    std::size_t opening_ = 0;
-    bool one_failed_ = false;  // of those being opened, with no session there: no more are begun
+    std::size_t connected_ = 0;                   // carriers_, and those that are saying goodbye
+    std::vector<const opening_state*> openings_;  // under way; each lives in its opening_place
+    bool one_failed_ = false;  // of the openings, with no session there: no more are begun
     std::shared_ptr<allowance> allowance_;       // nothing: limits_ alone; shared with all hosts
     std::vector<std::shared_ptr<void>> leaves_;  // one for each session, and each being opened
     std::size_t without_leave_ = 0;              // of those being opened
-    std::vector<std::string> owners_opening_;    // for whom, when sessions have owners
-    stage opening_at_ = stage::route;            // where the opening under way stands
-    std::size_t attempts_ = 0;                   // connections of the opening under way
-    bool wrong_name_ = false;                    // why its last one failed
     bool watching_ = false;
     bool closed_ = false;
     std::vector<std::string> names_;  // what it goes by, bounded

@@ -71,14 +71,13 @@ bool concerns_everybody(const verdict& v) {
 // to be relied on.
 class host::opening_place {
 public:
-    opening_place(std::shared_ptr<host> at, std::shared_ptr<errand> whom)
+    opening_place(std::shared_ptr<host> at, const errand* whom)
         : at_(std::move(at)),
-          whom_(std::move(whom)),
           at_host_(at_->limits_.connections_per_host == 0
                        ? nullptr
                        : std::make_shared<const place_at_host>(at_->place_name_)) {
-        if (whom_) at_->owners_opening_.push_back(whom_->owner);
-        ++at_->opening_;
+        if (whom != nullptr) state.owner = whom->owner;
+        at_->openings_.push_back(&state);
     }
     ~opening_place() { end(); }
     opening_place(const opening_place&) = delete;
@@ -87,13 +86,14 @@ public:
     void end() {
         if (std::exchange(over_, true)) return;
         at_host_.reset();  // the session has it, if there is one
-        if (--at_->opening_ == 0) at_->one_failed_ = false;
-        if (whom_) std::erase(at_->owners_opening_, whom_->owner);
+        std::erase(at_->openings_, &state);
+        if (at_->openings_.empty()) at_->one_failed_ = false;
     }
+
+    opening_state state;
 
 private:
     std::shared_ptr<host> at_;
-    std::shared_ptr<errand> whom_;
     std::shared_ptr<const place_at_host> at_host_;
     bool over_ = false;
 };
@@ -101,7 +101,7 @@ private:
 // whom: the one it is opened for; nobody where sessions have no owners.
 void host::open_one(std::shared_ptr<errand> whom) {
     if (!sessions_have_owners()) whom.reset();
-    auto place = std::make_unique<opening_place>(shared_from_this(), whom);
+    auto place = std::make_unique<opening_place>(shared_from_this(), whom.get());
     auto opener = open(std::move(place), std::move(whom));
     asio::co_spawn(executor_, std::move(opener), asio::detached);
 }
@@ -114,8 +114,6 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
     const bool may = co_await obtain_leave();
     if (!may || closed_) co_return;  // closed: the resolver may be gone
     const auto began = clock::now();
-    attempts_ = 0;
-    opening_at_ = stage::route;
     auto found = co_await find_endpoints(resolver_, reach_, target_, how_.trace);
     std::optional<host_answer> failure;
     if (!closed_ && found.verdict) {
@@ -147,7 +145,7 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
                 if (sessions_have_owners()) e.client = whom->asked.client;
             }
             failure = co_await try_endpoints(
-                std::move(endpoints), std::move(plan), std::move(connection));
+                std::move(endpoints), std::move(plan), std::move(connection), place->state);
         } else {
             tell(plan.fault);
             failure = insecure_way(plan.fault);
@@ -156,10 +154,12 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
     place->end();
     settle_leaves();
     if (closed_) co_return;
-    if (failure) note_error(failure->verdict);
+    if (failure) {
+        note_error(failure->verdict);
+        failure->attempts = place->state.attempts;
+    }
     if (failure && sessions_have_owners() && !concerns_everybody(failure->verdict) &&
         !is_served(whom->owner)) {
-        failure->attempts = attempts_;
         fail_owner(whom->owner, *failure);
         dispatch();
         co_return;
@@ -168,7 +168,6 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
         be_content();
         dispatch();
     } else if (failure) {
-        failure->attempts = attempts_;
         fail(*failure, began);
     } else {
         opening_takes_ = std::chrono::duration<double>(clock::now() - began).count();
@@ -214,7 +213,7 @@ asio::awaitable<bool> host::obtain_leave() {
 // The leave of a session that is over is not kept for one that still has to get its own: where all
 // who share the limit did that, none would get any.
 void host::settle_leaves() {
-    const std::size_t needed = carriers_.size() + opening_ - without_leave_;
+    const std::size_t needed = carriers_.size() + openings_.size() - without_leave_;
     leaves_.resize(std::min(leaves_.size(), needed));
 }
 
@@ -231,13 +230,16 @@ host_answer host::insecure_way(const std::string& why) const {
 
 // Nothing when a session was opened.
 asio::awaitable<std::optional<host_answer>> host::try_endpoints(
-    std::vector<endpoint> endpoints, tls_plan plan, std::shared_ptr<const connection_place> place) {
+    std::vector<endpoint> endpoints,
+    tls_plan plan,
+    std::shared_ptr<const connection_place> place,
+    opening_state& state) {
     host_answer failure;
     const auto deadline = clock::now() + how_.by->timeout;
     while (!endpoints.empty() && !closed_ && clock::now() < deadline) {
-        opening_at_ = stage::connect;
+        state.at = stage::connect;
         auto line = co_await connect_any(endpoints, how_.by->connect_timeout, deadline);
-        attempts_ += line.failed.size() + (line.socket ? 1 : 0);
+        state.attempts += line.failed.size() + (line.socket ? 1 : 0);
         if (!line.socket) {
             if (failure.verdict.stage >= stage::connect) break;  // an earlier one says more
             if (line.without_means) {
@@ -264,10 +266,10 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(
             endpoints.erase(endpoints.begin() + static_cast<std::ptrdiff_t>(i));
         }
         auto socket = std::move(*line.socket);
-        auto failed = co_await try_socket(winner, std::move(socket), plan, place);
+        auto failed = co_await try_socket(winner, std::move(socket), plan, place, state);
         if (!failed) co_return std::nullopt;
         if (failed->stage >= failure.verdict.stage) failure.verdict = std::move(*failed);
-        failure.is_wrong_name = failure.is_wrong_name || wrong_name_;
+        failure.is_wrong_name = failure.is_wrong_name || state.is_wrong_name;
     }
     co_return failure;
 }
@@ -276,7 +278,8 @@ asio::awaitable<std::optional<verdict>> host::try_socket(
     endpoint e,
     stream_socket socket,
     tls_plan plan,
-    std::shared_ptr<const connection_place> place) {
+    std::shared_ptr<const connection_place> place,
+    opening_state& state) {
     tell("connected to " + e.text());
     if (auto unsaid = introduce_client(socket, e)) co_return std::move(*unsaid);
     auto c = std::make_unique<connection>(std::move(socket), how_.trace, place);
@@ -290,7 +293,7 @@ asio::awaitable<std::optional<verdict>> host::try_socket(
     if (how_.by->xclient) options.client = e.client;
     tls_setup tls{how_.tls, plan.demand, tls_sessions_};
     auto session = co_await open_session(
-        *c, std::move(options), std::move(tls), how_.by->reply_timeout, deadline, opening_at_);
+        *c, std::move(options), std::move(tls), how_.by->reply_timeout, deadline, state.at);
     for (const auto& name : session.peer_names) note_name(name);
     if (closed_) co_return std::nullopt;
     if (!session.failed) {
@@ -302,7 +305,7 @@ asio::awaitable<std::optional<verdict>> host::try_socket(
     v.stage = session.failed->stage;
     v.reply = session.failed->reply;
     v.detail = session.failed->detail;
-    wrong_name_ = c->is_wrong_name();
+    state.is_wrong_name = c->is_wrong_name();
     const bool again_in_clear = failed_to_secure(*session.failed) && plan.level == tls_level::may &&
                                 !how_.by->login.wanted() && target_.protocol != protocol::smtps;
     if (!again_in_clear) co_return v;
@@ -311,11 +314,11 @@ asio::awaitable<std::optional<verdict>> host::try_socket(
     c.reset();
     const std::vector<endpoint> same{e};
     auto line = co_await connect_any(same, how_.by->connect_timeout, deadline);
-    ++attempts_;
+    ++state.attempts;
     if (!line.socket || closed_) co_return v;
     auto second = std::move(*line.socket);
     plan.level = tls_level::none;
-    co_return co_await try_socket(e, std::move(second), std::move(plan), std::move(place));
+    co_return co_await try_socket(e, std::move(second), std::move(plan), std::move(place), state);
 }
 
 // What the PROXY protocol wants before anything else.

@@ -33,7 +33,7 @@ host_state host::state() const {
         ++(c->is_idle() ? s.idle : s.busy);
         s.in_flight += c->load();
     }
-    s.opening = opening_;
+    s.opening = openings_.size();
     s.most_sessions = most_sessions_;
     s.waiting = waiting_.size();
     s.latency = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -46,10 +46,10 @@ host_state host::state() const {
     if (left_alone && penalty_ends_ > now) {
         s.penalty_left = std::chrono::ceil<seconds>(penalty_ends_ - now);
     }
-    s.condition = !carriers_.empty() ? host_condition::up
-                  : left_alone       ? host_condition::penalty
-                  : opening_ > 0     ? host_condition::opening
-                                     : host_condition::idle;
+    s.condition = !carriers_.empty()   ? host_condition::up
+                  : left_alone         ? host_condition::penalty
+                  : !openings_.empty() ? host_condition::opening
+                                       : host_condition::idle;
     return s;
 }
 

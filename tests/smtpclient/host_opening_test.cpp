@@ -148,6 +148,21 @@ TEST_CASE("an address that could not be reached is left alone for host_penalty, 
     }
 }
 
+TEST_CASE("a host of many addresses that refuse leaves a burst the connections for the next host") {
+    crowd all(kept_unrefused());
+    const loop_server second(all.loop, pipelining, 0ms, "127.0.0.3");
+    all.resolver.mx("next.test", {{10, "mx1.next.test"}, {20, "mx2.next.test"}});
+    std::vector<std::string> nobody;
+    for (int i = 10; i < 18; ++i) nobody.push_back("127.0.0." + std::to_string(i));
+    all.resolver.address("mx1.next.test", nobody);
+    all.resolver.address("mx2.next.test", {"127.0.0.3"});
+    for (std::size_t i = 0; i < 30; ++i) {
+        all.ask(question_to_mx(second.port(), "known" + std::to_string(i) + "@next.test"));
+    }
+    all.run();
+    CHECK(all.wrong() == 0);
+}
+
 TEST_CASE("of addresses that are left alone one session tries which is there again") {
     const endpoint a{dns::ip_address::parse("192.0.2.1"), 25, {}};
     const endpoint b{dns::ip_address::parse("192.0.2.2"), 25, {}};
