@@ -38,6 +38,15 @@ bool is_refused_sender(const verdict& v) {
     return v.finding.reason != reason::auth_required && v.finding.reason != reason::client_refused;
 }
 
+// No recipient had a part in it: the random one of a test, which is perhaps sent along with MAIL,
+// may be what a connection broke at.
+bool is_about_host(const verdict& v) {
+    const auto c = v.finding.verdict_class;
+    if (c != verdict_class::unreachable && c != verdict_class::insecure) return false;
+    return v.stage < stage::mail ||
+           (v.stage == stage::mail && v.finding.reason != reason::disconnected);
+}
+
 }  // namespace
 
 // The way of one question from host to host. Lives in the frame of verify().
@@ -130,14 +139,16 @@ private:
             co_return found.is_self;
         }
         const auto next = owner_.host_for(t, question_);
+        std::optional<host_answer> found;
         if (question_.by->catch_all_probe && question_.recipient.domain()) {
-            auto accepted = co_await as_any_other(*next, t);
-            if (accepted) {
-                settle(std::move(*accepted));
+            found = co_await as_any_other(*next, t);
+            if (found && found->verdict.finding.reason == reason::catch_all) {
+                settle(std::move(found->verdict));
                 co_return false;
             }
         }
-        auto answer = co_await ask(*next, whole_);
+        if (!found) found = co_await ask(*next, whole_);
+        host_answer answer = std::move(*found);
         const bool under_dane = answer.verdict.finding.reason == reason::dane_failed;
         if (under_dane && answer.is_wrong_name && !t.nexthop_counts && !t.nexthop.empty()) {
             // RFC 7672 section 3.2.2: with usage 2 the certificate may be for the domain that led
@@ -185,24 +196,26 @@ private:
         co_return answer;
     }
 
-    // The verdict where the host takes any local part of the recipient's domain; nothing also when
-    // that can not be found out.
-    asio::awaitable<std::optional<verdict>> as_any_other(host& next, target t) {
+    // The answer where the host takes any local part of the recipient's domain, or can not be asked
+    // at all; nothing also when that can not be found out.
+    asio::awaitable<std::optional<host_answer>> as_any_other(host& next, target t) {
         auto& findings = owner_.catch_all_;
         const std::string& domain = question_.recipient.domain()->name();
         const std::string key = catch_all_findings::key(next.key(), domain);
         const auto start = std::chrono::steady_clock::now();
         if (const auto known = findings.find(key, start)) {
             if (!known->accepts_any) co_return std::nullopt;
-            verdict v = catch_all_verdict(t);
-            v.found_before = std::chrono::floor<std::chrono::seconds>(known->expires - start);
-            co_return v;
+            host_answer found;
+            found.verdict = catch_all_verdict(t);
+            found.verdict.found_before =
+                std::chrono::floor<std::chrono::seconds>(known->expires - start);
+            co_return found;
         }
         const std::size_t times_forgotten = findings.times_forgotten();
         question random = question_;
         random.recipient = random_recipient(question_.recipient);
         auto test = std::make_shared<const question>(std::move(random));
-        const auto answer = co_await ask(next, std::move(test));
+        auto answer = co_await ask(next, std::move(test));
         const verdict& v = answer.verdict;
         note_late_refusal(v);
         const bool at_recipient = v.stage == stage::rcpt || v.stage == stage::data;
@@ -213,8 +226,9 @@ private:
         if (times_forgotten == findings.times_forgotten()) {
             findings.note(key, any, answered ? owner_.limits_.catch_all : inconclusive_for, now);
         }
-        if (!any) co_return std::nullopt;
-        co_return catch_all_verdict(t);
+        if (any) answer.verdict = catch_all_verdict(t);
+        if (!any && !is_about_host(v)) co_return std::nullopt;
+        co_return answer;
     }
 
     // Only a RCPT that was accepted is followed by DATA.

@@ -5,8 +5,11 @@
 #include "tests/smtpclient/caller.h"
 #include "tests/smtpclient/crowd.h"
 #include "tests/smtpclient/loop_server.h"
+#include "tests/support/socket.h"
 
 #include <doctest/doctest.h>
+
+#include <optional>
 
 using namespace callforward::smtpclient;
 using namespace callforward::testing;
@@ -119,6 +122,47 @@ TEST_CASE("what a test under way finds out is not kept past a forgetting") {
     forgets = false;
     CHECK(all.words_of(tested(server, "a")) == "deliverable catch_all rcpt");
     CHECK(server.recipients() == 2);
+}
+
+TEST_CASE("a host that the test cannot be asked of is not tried again by its recipient") {
+    for (const bool out_of_reach : {true, false}) {  // or nobody answers EHLO
+        CAPTURE(out_of_reach);
+        session_limits limits = kept_sessions();
+        limits.host_penalty = 60s;
+        crowd all(limits);
+        const loop_server second(all.loop, pipelining, {}, "127.0.0.3");
+        const auto port = second.port();
+        const auto ehlo_unheard = [](auto& s, const std::string& command) {
+            return command.starts_with("EHLO") ? std::string() : pipelining(s, command);
+        };
+        std::optional<loop_server> first;
+        if (!out_of_reach) first.emplace(all.loop, ehlo_unheard, 0ms, "127.0.0.2", port);
+        all.resolver.mx("next.test", {{10, "mx1.next.test"}, {20, "mx2.next.test"}});
+        all.resolver.address("mx1.next.test", {"127.0.0.2"});
+        all.resolver.address("mx2.next.test", {"127.0.0.3"});
+        for (const std::string who : {"known1", "known2", "unknown3"}) {
+            question q = question_to_mx(port, who + "@next.test");
+            change(q, [](transport& by) {
+                by.catch_all_probe = true;
+                by.reply_timeout = 2s;
+            });
+            all.ask(std::move(q));
+        }
+        all.run();
+        CHECK(all.wrong() == 0);
+        if (first) CHECK(first->sessions().size() == 1);
+    }
+}
+
+TEST_CASE("of a host that cannot be reached a test's failure tells why") {
+    session_limits limits = kept_sessions();
+    limits.host_penalty = 60s;
+    crowd all(limits);
+    question q =
+        question_for("127.0.0.2:" + std::to_string(local_port(listen_on("127.0.0.2:0"))), "known1");
+    change(q, [](transport& by) { by.catch_all_probe = true; });
+    CHECK(all.words_of(q) == "undetermined connect_failed connect");
+    CHECK(all.words_of(q) == "undetermined host_penalty connect");
 }
 
 TEST_CASE("a finding ends with its lifetime, and the table is bounded") {

@@ -51,9 +51,15 @@ void usual_zone(caller& calls) {
     calls.resolver.address("mx.next.test", {"127.0.0.2"});
 }
 
-verdict ask(caller& calls, std::uint16_t port, tls_level level = tls_level::dane) {
+verdict ask(caller& calls,
+            std::uint16_t port,
+            tls_level level = tls_level::dane,
+            bool catch_all_probe = false) {
     question q = question_to_mx(port);
-    change(q, [&](transport& by) { by.tls.level = level; });
+    change(q, [&](transport& by) {
+        by.tls.level = level;
+        by.catch_all_probe = catch_all_probe;
+    });
     verdict v = calls.ask(std::move(q));
     calls.finish();
     return v;
@@ -69,13 +75,14 @@ std::string in_short(const verdict& v) {
 
 std::string with_records(const certificate& shown,
                          const std::vector<tlsa>& records,
-                         tls_level level = tls_level::dane) {
+                         tls_level level = tls_level::dane,
+                         bool catch_all_probe = false) {
     tls_server server(showing(shown));
     caller calls;
     usual_zone(calls);
     calls.resolver.tlsa("mx.next.test", records);
     sign_all(calls.resolver);
-    return in_short(ask(calls, server.port(), level));
+    return in_short(ask(calls, server.port(), level, catch_all_probe));
 }
 
 std::size_t count(const std::vector<std::string>& all, const std::string& one) {
@@ -116,6 +123,8 @@ TEST_CASE("usage 2 trusts a CA, and then names and dates count") {
     wish.dns_names = {"next.test"};
     CHECK(with_records(chained(wish), record(ca)) == "dane");
     CHECK(with_records(chained(wish), record(ca), tls_level::may) == "dane");
+    const std::string tested = with_records(chained(wish), record(ca), tls_level::dane, true);
+    CHECK(tested == "clear");  // of a host that takes anybody no TLS is told
 }
 
 TEST_CASE("usage 2 takes a certificate for what the domain is an alias of, where that is signed") {
