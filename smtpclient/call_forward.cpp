@@ -1,9 +1,13 @@
 #include "smtpclient/call_forward.h"
 
+#include "smtpclient/catch_all_trial.h"
 #include "smtpclient/host.h"
 #include "smtpclient/host_key.h"
 #include "smtpclient/printable.h"
 #include "smtpclient/targets.h"
+
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <algorithm>
 
@@ -147,6 +151,7 @@ private:
                 co_return false;
             }
         }
+        if (!found && done()) co_return false;  // it waited for another's test
         if (!found) found = co_await ask(*next, whole_);
         host_answer answer = std::move(*found);
         const bool under_dane = answer.verdict.finding.reason == reason::dane_failed;
@@ -199,18 +204,38 @@ private:
     // The answer where the host takes any local part of the recipient's domain, or can not be asked
     // at all; nothing also when that can not be found out.
     asio::awaitable<std::optional<host_answer>> as_any_other(host& next, target t) {
-        auto& findings = owner_.catch_all_;
         const std::string& domain = question_.recipient.domain()->name();
         const std::string key = catch_all_findings::key(next.key(), domain);
-        const auto start = std::chrono::steady_clock::now();
-        if (const auto known = findings.find(key, start)) {
-            if (!known->accepts_any) co_return std::nullopt;
-            host_answer found;
-            found.verdict = catch_all_verdict(t);
-            found.verdict.found_before =
-                std::chrono::floor<std::chrono::seconds>(known->expires - start);
-            co_return found;
+        while (!done()) {
+            const auto now = std::chrono::steady_clock::now();
+            if (const auto known = owner_.catch_all_.find(key, now)) {
+                if (!known->accepts_any) co_return std::nullopt;
+                host_answer found;
+                found.verdict = catch_all_verdict(t);
+                found.verdict.found_before =
+                    std::chrono::floor<std::chrono::seconds>(known->expires - now);
+                co_return found;
+            }
+            auto under_way = owner_.trials_[key].lock();
+            if (!under_way) co_return co_await try_random(next, std::move(t), key);
+            const auto mine = std::make_shared<errand>(owner_.executor_, whole_);
+            under_way->join(mine);
+            under_way.reset();
+            std::error_code ignored;
+            auto token = asio::redirect_error(asio::use_awaitable, ignored);
+            co_await mine->answered.async_wait(token);
+            if (!mine->answer) continue;
+            note(*mine->answer);
+            co_return std::move(*mine->answer);
         }
+        co_return std::nullopt;
+    }
+
+    asio::awaitable<std::optional<host_answer>> try_random(host& next, target t, std::string key) {
+        std::erase_if(owner_.trials_, [](const auto& each) { return each.second.expired(); });
+        const auto trial = std::make_shared<catch_all_trial>();
+        owner_.trials_[key] = trial;
+        auto& findings = owner_.catch_all_;
         const std::size_t times_forgotten = findings.times_forgotten();
         question random = question_;
         random.recipient = random_recipient(question_.recipient);
@@ -226,8 +251,14 @@ private:
         if (times_forgotten == findings.times_forgotten()) {
             findings.note(key, any, answered ? owner_.limits_.catch_all : inconclusive_for, now);
         }
-        if (any) answer.verdict = catch_all_verdict(t);
-        if (!any && !is_about_host(v)) co_return std::nullopt;
+        if (any) {
+            answer.verdict = catch_all_verdict(t);
+            co_return answer;
+        }
+        // That its own time is up is nothing to the others.
+        const bool late = now >= question_.deadline && v.finding.reason == reason::timed_out;
+        if (!late && !is_about_host(v)) co_return std::nullopt;
+        if (!late) trial->tell(answer);
         co_return answer;
     }
 

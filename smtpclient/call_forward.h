@@ -33,6 +33,7 @@
 namespace callforward::smtpclient {
 
 class allowance;
+class catch_all_trial;
 class host;
 struct target;
 
@@ -81,6 +82,8 @@ private:
     // As long as a host uses them.
     std::map<std::string, std::weak_ptr<const tls_context>, std::less<>> contexts_;
     catch_all_findings catch_all_;
+    // By the same keys; each as long as it is made.
+    std::map<std::string, std::weak_ptr<catch_all_trial>, std::less<>> trials_;
     refused_senders refused_;
     late_rejecters late_rejecters_;
     std::shared_ptr<mta_sts> sts_;

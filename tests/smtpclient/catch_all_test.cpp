@@ -140,6 +140,7 @@ TEST_CASE("a host that the test cannot be asked of is not tried again by its rec
         all.resolver.mx("next.test", {{10, "mx1.next.test"}, {20, "mx2.next.test"}});
         all.resolver.address("mx1.next.test", {"127.0.0.2"});
         all.resolver.address("mx2.next.test", {"127.0.0.3"});
+        // The first brings the test, the others wait for it.
         for (const std::string who : {"known1", "known2", "unknown3"}) {
             question q = question_to_mx(port, who + "@next.test");
             change(q, [](transport& by) {
@@ -163,6 +164,49 @@ TEST_CASE("of a host that cannot be reached a test's failure tells why") {
     change(q, [](transport& by) { by.catch_all_probe = true; });
     CHECK(all.words_of(q) == "undetermined connect_failed connect");
     CHECK(all.words_of(q) == "undetermined host_penalty connect");
+}
+
+TEST_CASE("recipients that come at once bring one test, and wait for it") {
+    for (const bool accepts_any : {true, false}) {
+        CAPTURE(accepts_any);
+        crowd all(kept_sessions());
+        std::size_t tests = 0;
+        const loop_server server(all.loop, [&](auto& s, const std::string& command) {
+            if (is_test(command)) ++tests;
+            const bool answers = accepts_any && command.starts_with("RCPT");
+            return answers ? "250 2.1.5 ok\r\n" : pipelining(s, command);
+        });
+        for (int i = 0; i < 20; ++i) all.ask(tested(server, "known" + std::to_string(i)));
+        all.run();
+        CHECK(tests == 1);
+        if (accepts_any) {
+            CHECK(server.recipients() == 1);
+            for (const auto& a : all.askers()) CHECK(a.words() == "deliverable catch_all rcpt");
+        } else {
+            CHECK(all.wrong() == 0);
+        }
+    }
+}
+
+TEST_CASE("each waits for another's test until its own deadline, and not for the other's") {
+    crowd all(kept_sessions());
+    const loop_server server(all.loop, [](auto& s, const std::string& command) {
+        if (is_test(command)) s.work = 3s;
+        return pipelining(s, command);
+    });
+    question brief = tested(server, "known1");
+    end_within(brief, 1s);
+    const auto& first = all.ask(brief);
+    const auto& second = all.ask(tested(server, "known2"));
+    brief.recipient = mailbox::parse("known3@next.test").value();
+    const auto& third = all.ask(brief);
+    CHECK(all.run_until([&] { return first.told && third.told; }));
+    REQUIRE(first.told);
+    REQUIRE(third.told);
+    CHECK(first.told->finding.reason == reason::timed_out);
+    CHECK(third.told->finding.reason == reason::timed_out);
+    all.run();
+    CHECK(second.is_right());
 }
 
 TEST_CASE("a finding ends with its lifetime, and the table is bounded") {
