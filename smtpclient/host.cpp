@@ -304,6 +304,8 @@ void host::fail(const host_answer& a, steady_time began) {
         ailing_ = true;
         penalty_ends_ = clock::now() + limits_.host_penalty;
         ailment_ = a.verdict.detail;
+    } else if (a.verdict.stage >= stage::greeting) {
+        ailing_ = false;
     }
     const errands all = std::exchange(waiting_, {});
     for (const auto& e : all) {

@@ -418,12 +418,13 @@ TEST_CASE("a dead host is tried by the first, then left alone, then tried by one
     crowd all(limits);
     std::size_t connections = 0;
     bool alive = false;
+    std::string refusal;
     loop_server server(all.loop, [&](auto& s, const std::string& c) {
         if (c.empty()) ++connections;
         if (alive) return pipelining(s, c);
         s.then = what::close;
         s.work = 30ms;
-        return std::string();
+        return refusal;
     });
     for (int i = 0; i < 10; ++i) all.ask(server.hop(), "known" + std::to_string(i));
     all.run();
@@ -443,12 +444,21 @@ TEST_CASE("a dead host is tried by the first, then left alone, then tried by one
     CHECK(all.askers()[20].words() == "undetermined disconnected greeting");
     CHECK(all.askers()[21].words() == "undetermined host_penalty connect");
     all.run_for(1010ms);
-    alive = true;
+    // Who refuses everybody is there again.
+    refusal = "554 5.7.1 no\r\n";
     all.ask(server.hop(), "known30");
     all.run();
-    for (int i = 31; i < 40; ++i) all.ask(server.hop(), "known" + std::to_string(i));
+    for (int i = 31; i < 33; ++i) all.ask(server.hop(), "known" + std::to_string(i));
     all.run();
-    for (std::size_t i = 30; i < 40; ++i) CHECK(all.askers()[i].is_right());
+    for (std::size_t i = 30; i < 33; ++i) {
+        CHECK(all.askers()[i].words() == "undetermined client_refused greeting");
+    }
+    alive = true;
+    all.ask(server.hop(), "known33");
+    all.run();
+    for (int i = 34; i < 43; ++i) all.ask(server.hop(), "known" + std::to_string(i));
+    all.run();
+    for (std::size_t i = 33; i < 43; ++i) CHECK(all.askers()[i].is_right());
 }
 
 TEST_CASE("without host_penalty a dead host is tried each time") {
