@@ -120,7 +120,10 @@ bool carrier::is_to_be_asked_elsewhere(flight& f, bool head, bool alone, const i
     // The one whose turn it was may be why the session broke, or those that were sent behind it
     // or came before.
     const bool certain = !f.resets || (!known && !f.unsent && answered_ == 0 && alone);
-    const bool blamed = head && (certain || (!known && why.reason == reason::timed_out));
+    // Where not even its MAIL is answered, in a session that has answered others, that has died.
+    const bool silent = answered_ > 0 && f.dialogue->at() == stage::mail;
+    const bool slow = !known && why.reason == reason::timed_out && !silent;
+    const bool blamed = head && (certain || slow);
     if (blamed) {
         answer(f, failed_at(f.dialogue->at(), why));
         return false;

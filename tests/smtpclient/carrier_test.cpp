@@ -483,6 +483,27 @@ TEST_CASE("a session that the next hop ends while it is idle costs nobody a verd
     }
 }
 
+TEST_CASE("a session in which the next hop has fallen silent costs nobody a verdict") {
+    for (const auto& [name, manners] : both_manners) {
+        CAPTURE(name);
+        crowd all(kept_sessions());
+        bool silent = false;
+        const loop_server server(all.loop, [&, how = manners](auto& s, const std::string& c) {
+            return silent && s.number == 1 ? std::string() : how(s, c);
+        });
+        for (const char* const who : {"known1", "known2"}) {
+            question q = question_for(server.hop(), who);
+            change(q, [](transport& by) { by.reply_timeout = 2s; });
+            all.ask(std::move(q));
+            all.run();
+            all.settle();  // for the reply to RSET
+            silent = true;
+        }
+        CHECK(all.wrong() == 0);
+        CHECK(server.sessions().size() == 2);
+    }
+}
+
 TEST_CASE("what ends a session in the middle of a batch costs nobody a verdict") {
     struct fault {
         const char* name;
