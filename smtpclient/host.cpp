@@ -103,6 +103,14 @@ host_answer host::too_late() const {
                  v.stage == stage::route ? reason::dns_unavailable : reason::timed_out};
     v.host = target_.text();
     v.detail = "no answer in time";
+    const bool none_may_begin =
+        !openings_.empty() && std::none_of(openings_.begin(), openings_.end(), [](const auto* one) {
+            return one->has_leave;
+        });
+    if (carriers_.empty() && allowance_ && none_may_begin) {
+        v.finding.reason = reason::overloaded;
+        v.detail = "no leave yet for a connection";
+    }
     late.names = names_;
     return late;
 }

@@ -78,13 +78,14 @@ private:
 
     struct opening_state {           // of one session that is being opened
         std::string owner;           // of the session, when sessions have owners
+        bool has_leave = false;      // or needs none
         stage at = stage::route;     // where it stands
         std::size_t attempts = 0;    // connections
         bool is_wrong_name = false;  // why the last of them failed
     };
     class opening_place;
     asio::awaitable<void> open(std::unique_ptr<opening_place> place, std::shared_ptr<errand> whom);
-    asio::awaitable<bool> obtain_leave();
+    asio::awaitable<bool> obtain_leave(opening_state& state);
     void settle_leaves();
     [[nodiscard]] host_answer insecure_way(const std::string& why) const;
     asio::awaitable<std::optional<host_answer>> try_endpoints(
@@ -156,9 +157,9 @@ private:
     std::size_t connected_ = 0;                   // carriers_, and those that are saying goodbye
     std::vector<const opening_state*> openings_;  // under way; each lives in its opening_place
     bool one_failed_ = false;  // of the openings, with no session there: no more are begun
-    std::shared_ptr<allowance> allowance_;       // nothing: limits_ alone; shared with all hosts
-    std::vector<std::shared_ptr<void>> leaves_;  // one for each session, and each being opened
-    std::size_t without_leave_ = 0;              // of those being opened
+    std::shared_ptr<allowance> allowance_;  // nothing: limits_ alone; shared with all hosts
+    std::vector<std::shared_ptr<void>>
+        leaves_;  // one for each session, and each opening that has it
     bool watching_ = false;
     bool closed_ = false;
     std::vector<std::string> names_;  // what it goes by, bounded

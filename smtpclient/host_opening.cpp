@@ -47,17 +47,6 @@ void choose_source(const transport& by, endpoint& e) {
     }
 }
 
-class waiting_for_leave {
-public:
-    explicit waiting_for_leave(std::size_t& count) : count_(++count) {}
-    ~waiting_for_leave() { --count_; }
-    waiting_for_leave(const waiting_for_leave&) = delete;
-    waiting_for_leave& operator=(const waiting_for_leave&) = delete;
-
-private:
-    std::size_t& count_;
-};
-
 // Nobody was let in; else it may be about the one client that the host was told of.
 bool concerns_everybody(const verdict& v) {
     return v.stage <= stage::connect;
@@ -111,7 +100,7 @@ void host::open_one(std::shared_ptr<errand> whom) {
 asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
                                  std::shared_ptr<errand> whom) {
     co_await asio::post(executor_, asio::use_awaitable);
-    const bool may = co_await obtain_leave();
+    const bool may = co_await obtain_leave(place->state);
     if (!may || closed_) co_return;  // closed: the resolver may be gone
     const auto began = clock::now();
     auto found = co_await find_endpoints(resolver_, reach_, target_, how_.trace);
@@ -192,14 +181,15 @@ void host::be_content() {
 
 // Waits for it where there is no session yet; where there is one, who waits has that, and the next
 // look of watch() asks again.
-asio::awaitable<bool> host::obtain_leave() {
-    if (!allowance_ || !target_.socket_path.empty()) co_return true;
+asio::awaitable<bool> host::obtain_leave(opening_state& state) {
+    state.has_leave = !allowance_ || !target_.socket_path.empty();
+    if (state.has_leave) co_return true;
     asio::steady_timer timer(executor_);
-    const waiting_for_leave counted(without_leave_);
     for (;;) {
         auto leave = co_await allowance_->take(place_name_);
         if (leave) {
             leaves_.push_back(std::move(leave));
+            state.has_leave = true;
             co_return true;
         }
         if (closed_ || waiting_.empty() || !carriers_.empty()) co_return false;
@@ -213,7 +203,9 @@ asio::awaitable<bool> host::obtain_leave() {
 // The leave of a session that is over is not kept for one that still has to get its own: where all
 // who share the limit did that, none would get any.
 void host::settle_leaves() {
-    const std::size_t needed = carriers_.size() + openings_.size() - without_leave_;
+    const auto opening = std::count_if(
+        openings_.begin(), openings_.end(), [](const auto* one) { return one->has_leave; });
+    const std::size_t needed = carriers_.size() + static_cast<std::size_t>(opening);
     leaves_.resize(std::min(leaves_.size(), needed));
 }
 

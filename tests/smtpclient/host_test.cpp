@@ -190,6 +190,25 @@ TEST_CASE("a session that is over leaves the only connection to the next one") {
     CHECK(server.sessions().size() == 4);
 }
 
+TEST_CASE("who waits in vain for leave to connect is told so, and not that DNS is away") {
+    class no_connection final : public allowance {
+    public:
+        asio::awaitable<std::shared_ptr<void>> take(std::string /*host*/) override {
+            co_return nullptr;
+        }
+    };
+    crowd all(generous());
+    all.forward().share(std::make_shared<no_connection>());
+    const loop_server server(all.loop, pipelining);
+    question q = question_for(server.hop(), "known1");
+    end_within(q, 200ms);
+    const auto& one = all.ask(std::move(q));
+    all.run();
+    CHECK(one.words() == "undetermined overloaded route");
+    CHECK(one.told->detail == "no leave yet for a connection");
+    CHECK(server.sessions().empty());
+}
+
 TEST_CASE("who is saying goodbye still counts for connections_per_host") {
     session_limits limits = generous();
     limits.connections_per_host = 3;
