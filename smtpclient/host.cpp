@@ -92,27 +92,28 @@ asio::awaitable<host_answer> host::ask(std::shared_ptr<const question> q) {
 
 // The asker's time is up while the errand waits for a session, or in one.
 host_answer host::too_late() const {
-    host_answer late;
-    verdict& v = late.verdict;
-    v.stage = stage::rcpt;
-    if (carriers_.empty()) {
-        v.stage = stage::route;
-        for (const auto* const one : openings_) v.stage = std::max(v.stage, one->at);
+    if (!carriers_.empty()) return unasked(reason::timed_out, stage::rcpt, "no answer in time");
+    stage furthest = stage::route;
+    bool may_connect = !allowance_ || openings_.empty();
+    for (const auto* const one : openings_) {
+        furthest = std::max(furthest, one->at);
+        may_connect = may_connect || one->has_leave;
     }
-    v.finding = {verdict_class::unreachable,
-                 v.stage == stage::route ? reason::dns_unavailable : reason::timed_out};
-    v.host = target_.text();
-    v.detail = "no answer in time";
-    const bool none_may_begin =
-        !openings_.empty() && std::none_of(openings_.begin(), openings_.end(), [](const auto* one) {
-            return one->has_leave;
-        });
-    if (carriers_.empty() && allowance_ && none_may_begin) {
-        v.finding.reason = reason::overloaded;
-        v.detail = "no leave yet for a connection";
-    }
-    late.names = names_;
-    return late;
+    if (!may_connect) return unasked(reason::overloaded, furthest, "no leave yet for a connection");
+    const auto why = furthest == stage::route ? reason::dns_unavailable : reason::timed_out;
+    return unasked(why, furthest, "no answer in time");
+}
+
+// About the host as a whole: no address of it has said this.
+host_answer host::unasked(reason why, stage at, std::string detail) const {
+    host_answer a;
+    a.verdict.finding = {usual_class(why), why};
+    a.verdict.stage = at;
+    a.verdict.host = target_.text();
+    if (target_.socket_path.empty()) a.verdict.port = target_.port;
+    a.verdict.detail = std::move(detail);
+    a.names = names_;
+    return a;
 }
 
 bool host::is_forgettable() const {
@@ -133,14 +134,7 @@ void host::close() {
 std::optional<host_answer> host::penalty() {
     // While the one that tries it is under way, the others still keep away.
     if (!ailing_ || (clock::now() >= penalty_ends_ && openings_.empty())) return std::nullopt;
-    host_answer a;
-    a.verdict.finding = {verdict_class::unreachable, reason::host_penalty};
-    a.verdict.stage = stage::connect;
-    a.verdict.host = target_.text();
-    a.verdict.port = target_.port;
-    a.verdict.detail = "left alone for now: " + ailment_;
-    a.names = names_;
-    return a;
+    return unasked(reason::host_penalty, stage::connect, "left alone for now: " + ailment_);
 }
 
 void host::dispatch() {

@@ -87,7 +87,6 @@ private:
     asio::awaitable<void> open(std::unique_ptr<opening_place> place, std::shared_ptr<errand> whom);
     asio::awaitable<bool> obtain_leave(opening_state& state);
     void settle_leaves();
-    [[nodiscard]] host_answer insecure_way(const std::string& why) const;
     asio::awaitable<std::optional<host_answer>> try_endpoints(
         std::vector<endpoint> endpoints,
         tls_plan plan,
@@ -132,6 +131,7 @@ private:
     [[nodiscard]] std::size_t waiting_alone() const;
     [[nodiscard]] std::optional<host_answer> penalty();
     [[nodiscard]] host_answer too_late() const;
+    [[nodiscard]] host_answer unasked(reason why, stage at, std::string detail) const;
     [[nodiscard]] verdict at(const endpoint& e) const;
     void note_name(const std::string& name);
     void tell(const std::string& what) const;

@@ -27,16 +27,6 @@ constexpr std::chrono::seconds shortest_rest{1};  // after an opening that faile
 constexpr std::chrono::seconds longest_rest{30};
 constexpr std::chrono::milliseconds between_tries{100};  // to get leave for a first connection
 
-// Not of stage connect: the host has done nothing, and gets no penalty.
-host_answer overloaded(const std::string& host, std::string why) {
-    host_answer a;
-    a.verdict.finding = {verdict_class::unreachable, reason::overloaded};
-    a.verdict.stage = stage::route;
-    a.verdict.host = host;
-    a.verdict.detail = std::move(why);
-    return a;
-}
-
 bool failed_to_secure(const conclusion& c) {
     return c.stage == stage::handshake && !c.reply;
 }
@@ -126,7 +116,9 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
         auto connection =
             std::make_shared<const connection_place>(limits_.connections, place->at_host());
         if (!connection->is_granted()) {
-            failure = overloaded(target_.text(), "too many connections to next hops");
+            // Not of stage connect: the host has done nothing, and gets no penalty.
+            failure =
+                unasked(reason::overloaded, stage::route, "too many connections to next hops");
         } else if (plan.fault.empty()) {
             auto endpoints = std::move(found.endpoints);
             for (auto& e : endpoints) {
@@ -137,7 +129,7 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
                 std::move(endpoints), std::move(plan), std::move(connection), place->state);
         } else {
             tell(plan.fault);
-            failure = insecure_way(plan.fault);
+            failure = unasked(reason::dane_failed, stage::route, plan.fault);
         }
     }
     place->end();
@@ -209,17 +201,6 @@ void host::settle_leaves() {
     leaves_.resize(std::min(leaves_.size(), needed));
 }
 
-// Found out before anything was connected to.
-host_answer host::insecure_way(const std::string& why) const {
-    host_answer a;
-    a.verdict.finding = {verdict_class::insecure, reason::dane_failed};
-    a.verdict.stage = stage::route;
-    a.verdict.host = target_.text();
-    a.verdict.port = target_.port;
-    a.verdict.detail = why;
-    return a;
-}
-
 // Nothing when a session was opened.
 asio::awaitable<std::optional<host_answer>> host::try_endpoints(
     std::vector<endpoint> endpoints,
@@ -236,7 +217,7 @@ asio::awaitable<std::optional<host_answer>> host::try_endpoints(
             if (failure.verdict.stage >= stage::connect) break;  // an earlier one says more
             if (line.without_means) {
                 tell(line.why);
-                co_return overloaded(target_.text(), line.why);
+                co_return unasked(reason::overloaded, stage::route, line.why);
             }
             failure.verdict = at(endpoints.front());
             failure.verdict.address.clear();

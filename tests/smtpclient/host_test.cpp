@@ -72,6 +72,7 @@ TEST_CASE("who would need a connection more than there may be is put off at once
     CHECK(one.is_right());
     CHECK(two.is_right());
     CHECK(three.words() == "undetermined overloaded route");
+    CHECK(three.told->port == third.port());
     CHECK(third.sessions().empty());
 }
 
@@ -206,6 +207,7 @@ TEST_CASE("who waits in vain for leave to connect is told so, and not that DNS i
     all.run();
     CHECK(one.words() == "undetermined overloaded route");
     CHECK(one.told->detail == "no leave yet for a connection");
+    CHECK(one.told->port == server.port());
     CHECK(server.sessions().empty());
 }
 
