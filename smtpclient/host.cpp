@@ -292,43 +292,48 @@ void host::note_error(const verdict& v) {
     last_error_at_ = clock::now();
 }
 
-// With no session there: an opening that began then has failed.
-void host::fail(const host_answer& a, steady_time began) {
+// An opening that began then; whom: the one it was for, where sessions have owners.
+void host::fail(const host_answer& a, steady_time began, const errand* whom) {
+    const verdict& v = a.verdict;
+    const bool lets_in_nobody = v.stage <= stage::connect;
+    if (whom != nullptr && !lets_in_nobody && !is_served(whom->owner)) {
+        // It may be about the one client that the host was told of.
+        if (v.reply) ailing_ = false;
+        tell_waiting(a, [&](const errand& e) { return e.owner == whom->owner; });
+        dispatch();
+        return;
+    }
+    if (!carriers_.empty()) {
+        be_content();
+        dispatch();
+        return;
+    }
     // Of those that were begun together one may be let in where others were sent away. But who has
     // waited in vain for as long as a next hop may take has no time left for the next of them.
     const bool last = openings_.empty();
     one_failed_ = !last;
-    if (!last && a.verdict.finding.reason != reason::timed_out) return;
+    if (!last && v.finding.reason != reason::timed_out) return;
     // Only a host that could not be spoken with is left alone: one that has answered is there.
-    const bool out_of_reach = a.verdict.stage == stage::connect ||
-                              (a.verdict.stage == stage::greeting && !a.verdict.reply);
+    const bool out_of_reach = v.stage == stage::connect || (v.stage == stage::greeting && !v.reply);
     if (out_of_reach && limits_.host_penalty.count() > 0) {
         ailing_ = true;
         penalty_ends_ = clock::now() + limits_.host_penalty;
-        ailment_ = a.verdict.detail;
-    } else if (a.verdict.stage >= stage::greeting) {
+        ailment_ = v.detail;
+    } else if (v.stage >= stage::greeting) {
         ailing_ = false;
     }
+    tell_waiting(a, [&](const errand& e) { return last || e.since <= began; });
+}
+
+void host::tell_waiting(const host_answer& a, const std::function<bool(const errand&)>& concerns) {
     const errands all = std::exchange(waiting_, {});
     for (const auto& e : all) {
-        if (!last && e->since > began) {
+        if (!concerns(*e)) {
             waiting_.push_back(e);
             continue;
         }
         if (!e->heard_opening && e->asked.trace) e->asked.trace('*', last_error_);
         e->give(a);
-    }
-}
-
-// Of one client, which the others have nothing to do with.
-void host::fail_owner(const std::string& owner, const host_answer& a) {
-    const errands all = std::exchange(waiting_, {});
-    for (const auto& e : all) {
-        if (e->owner == owner) {
-            e->give(a);
-        } else {
-            waiting_.push_back(e);
-        }
     }
 }
 

@@ -31,6 +31,7 @@
 #include <chrono>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -116,8 +117,8 @@ private:
     void look_after_sessions();
     void put_back(std::vector<std::shared_ptr<errand>> back);
     void be_content();
-    void fail(const host_answer& a, steady_time began);
-    void fail_owner(const std::string& owner, const host_answer& a);
+    void fail(const host_answer& a, steady_time began, const errand* whom);
+    void tell_waiting(const host_answer& a, const std::function<bool(const errand&)>& concerns);
     [[nodiscard]] bool is_opened_for(const std::string& owner) const;
     [[nodiscard]] bool is_served(const std::string& owner) const;
     void ask_for_less();

@@ -37,11 +37,6 @@ void choose_source(const transport& by, endpoint& e) {
     }
 }
 
-// Nobody was let in; else it may be about the one client that the host was told of.
-bool concerns_everybody(const verdict& v) {
-    return v.stage <= stage::connect;
-}
-
 }  // namespace
 
 // Among those that are being opened until it ends, whatever is thrown in between: without memory
@@ -138,18 +133,7 @@ asio::awaitable<void> host::open(std::unique_ptr<opening_place> place,
     if (failure) {
         note_error(failure->verdict);
         failure->attempts = place->state.attempts;
-    }
-    if (failure && sessions_have_owners() && !concerns_everybody(failure->verdict) &&
-        !is_served(whom->owner)) {
-        fail_owner(whom->owner, *failure);
-        dispatch();
-        co_return;
-    }
-    if (failure && !carriers_.empty()) {
-        be_content();
-        dispatch();
-    } else if (failure) {
-        fail(*failure, began);
+        fail(*failure, began, whom.get());
     } else {
         opening_takes_ = std::chrono::duration<double>(clock::now() - began).count();
         ailing_ = false;

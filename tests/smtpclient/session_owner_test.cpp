@@ -6,7 +6,9 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <set>
+#include <string_view>
 
 using namespace callforward;
 using namespace callforward::smtpclient;
@@ -97,6 +99,19 @@ TEST_CASE("a client that is refused keeps nobody else from being answered") {
     }
     CHECK(refused == 4);
     CHECK(accepted == 8);
+}
+
+TEST_CASE("all who wait for a client that is refused are told why in their traces") {
+    crowd all(kept_sessions());
+    const loop_server server(all.loop, introduced, 2ms);
+    std::array<std::string, 3> heard;
+    for (auto& lines : heard) {
+        question q = of_client(server.hop(), "known1", "192.0.2.66");
+        q.trace = [&lines](char, std::string_view line) { lines.append(line) += '\n'; };
+        static_cast<void>(all.ask(std::move(q)));
+    }
+    all.run();
+    for (const auto& lines : heard) CHECK(lines.find("client refused") != std::string::npos);
 }
 
 TEST_CASE("a host that is away is away for every client") {
