@@ -97,7 +97,7 @@ void log_rcpt(const envelope& e, const decision& d, inquiry& i, observations& se
         i.text = v.detail;
         if (v.reply) {
             r.code = v.reply->code;
-            if (const auto given = v.reply->enhanced()) enhanced = smtpclient::to_string(*given);
+            if (const auto given = v.reply->enhanced()) smtpclient::append_text(enhanced, *given);
             if (i.text.empty()) i.text = v.reply->text();
         }
         if (i.source == source::stale) {

@@ -71,7 +71,7 @@ std::optional<mailer_rule> rule_for(const std::string& mailer,
 
 // Postfix folds {rcpt_addr} beyond ASCII too; domains are then compared as A-labels.
 bool equal_apart_from_case(std::string_view a, std::string_view b) {
-    if (smtpclient::equal_ignoring_case(a, b)) return true;
+    if (a == b || smtpclient::equal_ignoring_case(a, b)) return true;
     const auto at_a = a.rfind('@');
     const auto at_b = b.rfind('@');
     if (at_a == std::string_view::npos || at_b == std::string_view::npos) return false;

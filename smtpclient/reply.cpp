@@ -3,6 +3,8 @@
 #include "smtpclient/printable.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 
 namespace callforward::smtpclient {
 
@@ -39,8 +41,20 @@ bool take_dot(std::string_view& text) {
 }  // namespace
 
 std::string to_string(const enhanced_code& code) {
-    return std::to_string(code.status_class) + '.' + std::to_string(code.subject) + '.' +
-           std::to_string(code.detail);
+    std::string text;
+    append_text(text, code);
+    return text;
+}
+
+void append_text(std::string& to, const enhanced_code& code) {
+    constexpr std::size_t longest_number = 11;
+    std::array<char, 3 * (longest_number + 1)> text{};
+    char* end = text.data();
+    for (const int number : {code.status_class, code.subject, code.detail}) {
+        if (end != text.data()) *end++ = '.';
+        end = std::to_chars(end, text.data() + text.size(), number).ptr;
+    }
+    to.append(text.data(), end);
 }
 
 std::optional<enhanced_code> take_enhanced_code(std::string_view& text) {

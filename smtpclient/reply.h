@@ -24,6 +24,7 @@ struct enhanced_code {  // RFC 3463
     auto operator<=>(const enhanced_code&) const = default;
 };
 [[nodiscard]] std::string to_string(const enhanced_code& code);
+void append_text(std::string& to, const enhanced_code& code);
 // The code at the beginning of text ("5.1.1 no such user"); removes it, and the blanks after it,
 // from text.
 [[nodiscard]] std::optional<enhanced_code> take_enhanced_code(std::string_view& text);
