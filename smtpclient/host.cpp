@@ -94,12 +94,10 @@ asio::awaitable<host_answer> host::ask(std::shared_ptr<const question> q) {
 host_answer host::too_late() const {
     if (!carriers_.empty()) return unasked(reason::timed_out, stage::rcpt, "no answer in time");
     stage furthest = stage::route;
-    bool may_connect = !allowance_ || openings_.empty();
-    for (const auto* const one : openings_) {
-        furthest = std::max(furthest, one->at);
-        may_connect = may_connect || one->has_leave;
+    for (const auto* const one : openings_) furthest = std::max(furthest, one->at);
+    if (!openings_.empty() && with_leave() == 0) {
+        return unasked(reason::overloaded, furthest, "no leave yet for a connection");
     }
-    if (!may_connect) return unasked(reason::overloaded, furthest, "no leave yet for a connection");
     const auto why = furthest == stage::route ? reason::dns_unavailable : reason::timed_out;
     return unasked(why, furthest, "no answer in time");
 }
@@ -310,7 +308,7 @@ void host::fail(const host_answer& a, steady_time began, const errand* whom) {
     }
     // Of those that were begun together one may be let in where others were sent away. But who has
     // waited in vain for as long as a next hop may take has no time left for the next of them.
-    const bool last = openings_.empty();
+    const bool last = with_leave() == 0;
     one_failed_ = !last;
     if (!last && v.finding.reason != reason::timed_out) return;
     // Only a host that could not be spoken with is left alone: one that has answered is there.
@@ -335,6 +333,12 @@ void host::tell_waiting(const host_answer& a, const std::function<bool(const err
         if (!e->heard_opening && e->asked.trace) e->asked.trace('*', last_error_);
         e->give(a);
     }
+}
+
+// Of the openings under way.
+std::size_t host::with_leave() const {
+    return static_cast<std::size_t>(std::count_if(
+        openings_.begin(), openings_.end(), [](const auto* one) { return one->has_leave; }));
 }
 
 bool host::is_opened_for(const std::string& owner) const {

@@ -119,6 +119,7 @@ private:
     void be_content();
     void fail(const host_answer& a, steady_time began, const errand* whom);
     void tell_waiting(const host_answer& a, const std::function<bool(const errand&)>& concerns);
+    [[nodiscard]] std::size_t with_leave() const;
     [[nodiscard]] bool is_opened_for(const std::string& owner) const;
     [[nodiscard]] bool is_served(const std::string& owner) const;
     void ask_for_less();

@@ -51,6 +51,7 @@ public:
                        ? nullptr
                        : std::make_shared<const place_at_host>(at_->place_name_)) {
         if (whom != nullptr) state.owner = whom->owner;
+        state.has_leave = !at_->allowance_ || !at_->target_.socket_path.empty();
         at_->openings_.push_back(&state);
     }
     ~opening_place() { end(); }
@@ -158,7 +159,6 @@ void host::be_content() {
 // Waits for it where there is no session yet; where there is one, who waits has that, and the next
 // look of watch() asks again.
 asio::awaitable<bool> host::obtain_leave(opening_state& state) {
-    state.has_leave = !allowance_ || !target_.socket_path.empty();
     if (state.has_leave) co_return true;
     asio::steady_timer timer(executor_);
     for (;;) {
@@ -179,9 +179,7 @@ asio::awaitable<bool> host::obtain_leave(opening_state& state) {
 // The leave of a session that is over is not kept for one that still has to get its own: where all
 // who share the limit did that, none would get any.
 void host::settle_leaves() {
-    const auto opening = std::count_if(
-        openings_.begin(), openings_.end(), [](const auto* one) { return one->has_leave; });
-    const std::size_t needed = carriers_.size() + static_cast<std::size_t>(opening);
+    const std::size_t needed = carriers_.size() + with_leave();
     leaves_.resize(std::min(leaves_.size(), needed));
 }
 

@@ -179,6 +179,24 @@ private:
 
 }  // namespace
 
+namespace {
+
+// So many, and then none: others have them.
+class few_connections final : public allowance {
+public:
+    explicit few_connections(std::size_t left) : left_(left) {}
+    asio::awaitable<std::shared_ptr<void>> take(std::string /*host*/) override {
+        if (left_ == 0) co_return nullptr;
+        --left_;
+        co_return std::make_shared<char>();
+    }
+
+private:
+    std::size_t left_;
+};
+
+}  // namespace
+
 TEST_CASE("a session that is over leaves the only connection to the next one") {
     session_limits limits = brief_sessions();
     limits.recipients_per_session = 4;
@@ -192,14 +210,8 @@ TEST_CASE("a session that is over leaves the only connection to the next one") {
 }
 
 TEST_CASE("who waits in vain for leave to connect is told so, and not that DNS is away") {
-    class no_connection final : public allowance {
-    public:
-        asio::awaitable<std::shared_ptr<void>> take(std::string /*host*/) override {
-            co_return nullptr;
-        }
-    };
     crowd all(generous());
-    all.forward().share(std::make_shared<no_connection>());
+    all.forward().share(std::make_shared<few_connections>(0));
     const loop_server server(all.loop, pipelining);
     question q = question_for(server.hop(), "known1");
     end_within(q, 200ms);
@@ -209,6 +221,22 @@ TEST_CASE("who waits in vain for leave to connect is told so, and not that DNS i
     CHECK(one.told->detail == "no leave yet for a connection");
     CHECK(one.told->port == server.port());
     CHECK(server.sessions().empty());
+}
+
+TEST_CASE("what the only connection has failed at is told also while others wait for leave") {
+    crowd all(generous());
+    all.forward().share(std::make_shared<few_connections>(1));
+    const loop_server server(all.loop, [](auto& s, const std::string&) {
+        s.then = what::close;
+        return std::string("554 5.7.1 no\r\n");
+    });
+    for (std::size_t i = 0; i < 20; ++i) all.ask(server.hop(), mixed(i));
+    const auto all_told = [&] {
+        return std::all_of(
+            all.askers().begin(), all.askers().end(), [](const auto& a) { return a.told; });
+    };
+    CHECK(all.run_until(all_told));
+    for (const auto& a : all.askers()) CHECK(a.words() == "undetermined client_refused greeting");
 }
 
 TEST_CASE("who is saying goodbye still counts for connections_per_host") {
