@@ -54,15 +54,15 @@ void engine::learn(const smtpclient::mailbox& recipient,
         how = standing::closed;
     }
     // What is in doubt is no knowledge, and replaces none.
-    std::optional<verdicts::kept_entry> kept;
+    verdicts::stored became;
     if (how == standing::certain) {
-        kept = known_.store(key, recipient, v, verdicts::moment::now(), began);
+        became = known_.store(key, recipient, v, verdicts::moment::now(), began);
     } else if (!is_outdated()) {
         const auto life = interlock_.doubted_for(recipient, known_.settings().undetermined);
         known_.doubt(key, v, how == standing::closed, life, clock::now());
         if (is_outdated()) known_.forget_doubts();
     }
-    if (asked != nullptr) asked->learnt(kept, v);
+    if (asked != nullptr) asked->learnt(became, v);
 }
 
 void engine::accepted_elsewhere(const smtpclient::mailbox& recipient,

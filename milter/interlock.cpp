@@ -1,6 +1,6 @@
 #include "milter/interlock.h"
 
-#include "milter/verdicts/key.h"
+#include "milter/verdicts/memory.h"
 #include "smtpclient/printable.h"
 
 #include <algorithm>
@@ -9,7 +9,6 @@
 namespace callforward::milter {
 
 using smtpclient::outcome;
-using smtpclient::reason;
 using smtpclient::stage;
 
 namespace {
@@ -24,15 +23,10 @@ std::set<std::string, std::less<>> lower_case(const std::vector<std::string>& ad
     return all;
 }
 
-// A mailbox that is full is there.
-bool denies(const smtpclient::verdict& v) {
-    return v.outcome() == outcome::undeliverable && v.finding.reason != reason::mailbox_full;
-}
-
 }  // namespace
 
 bool is_refusal(const smtpclient::verdict& v) {
-    return denies(v) && (v.stage == stage::rcpt || v.stage == stage::data);
+    return verdicts::denies(v) && (v.stage == stage::rcpt || v.stage == stage::data);
 }
 
 interlock::interlock(const interlock_settings& s, announcement announce)
@@ -66,7 +60,7 @@ standing interlock::learn(const smtpclient::mailbox& recipient,
     const bool flipped = refused && former == outcome::deliverable && settings_.flip_limit > 0;
     auto its = domains_.find(domain);
     if (its == domains_.end()) {
-        const bool matters = flipped || (is_canary && denies(v));
+        const bool matters = flipped || (is_canary && verdicts::denies(v));
         if (!matters || !make_room(now)) return standing::certain;
         its = domains_.try_emplace(domain).first;
     }
@@ -77,7 +71,7 @@ standing interlock::learn(const smtpclient::mailbox& recipient,
         d.outlived.erase(address);
         d.canaries.erase(folded);
     } else {
-        if (is_canary && denies(v)) d.canaries.insert(folded);
+        if (is_canary && verdicts::denies(v)) d.canaries.insert(folded);
         if (refused) count_flip(d, address, flipped, now);
     }
     const bool known_to_flip = d.flips.contains(address);

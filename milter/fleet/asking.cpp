@@ -107,8 +107,10 @@ verdicts::shared_verdict asking::take(const findings& found, std::uint64_t heard
     return known && !known->stale ? known->verdict() : nullptr;
 }
 
-void asking::learnt(const std::optional<verdicts::kept_entry>& kept, const smtpclient::verdict& v) {
+void asking::learnt(const verdicts::stored& became, const smtpclient::verdict& v) {
     const std::string token = std::exchange(token_, {});
+    const auto& kept = became.kept;
+    if (became.outdates) store_->erase(names_.record);
     // What was known of the host before may be older than the marks: it would count as found out
     // after what was forgotten since.
     if (!kept || kept->expires <= kept->learnt || v.found_before) {
@@ -116,8 +118,6 @@ void asking::learnt(const std::optional<verdicts::kept_entry>& kept, const smtpc
         return;
     }
     const bool alone = kept->key == about_.key.recipient_only();
-    // As in memory: an older "deliverable" would hide the refusal of this sender.
-    if (!alone && v.outcome() == smtpclient::outcome::undeliverable) store_->erase(names_.record);
     verdicts::record r;
     r.recipient = question_.recipient.key();
     r.verdict = verdicts::trimmed(v);

@@ -55,8 +55,8 @@ public:
     asking& operator=(const asking&) = delete;
 
     [[nodiscard]] asio::awaitable<shared_answer> look();
-    // kept: what memory made of it, if it is worth to be kept.
-    void learnt(const std::optional<verdicts::kept_entry>& kept, const smtpclient::verdict& v);
+    // became: what the cache made of it.
+    void learnt(const verdicts::stored& became, const smtpclient::verdict& v);
 
 private:
     [[nodiscard]] verdicts::shared_verdict take(const findings& found, std::uint64_t heard_before);

@@ -10,7 +10,6 @@
 namespace callforward::milter::verdicts {
 
 using smtpclient::outcome;
-using smtpclient::reason;
 using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 
@@ -24,7 +23,7 @@ constexpr milliseconds oldest = std::chrono::hours(24 * 40000);  // so that noth
 
 // What is worth a write: answers about recipients that live longer than a restart takes.
 bool belongs_in_store(const smtpclient::verdict& v) {
-    return v.outcome() != outcome::undetermined && v.finding.reason != reason::mailbox_full;
+    return v.outcome() == outcome::deliverable || denies(v);
 }
 
 // A record of that age as an entry of memory; its life is cut to what the configuration gives.
@@ -143,23 +142,21 @@ void cache::put(const kept_entry& kept,
     below_->put(kept.key, r);
 }
 
-std::optional<kept_entry> cache::store(const question_key& key,
-                                       const smtpclient::mailbox& recipient,
-                                       const smtpclient::verdict& v,
-                                       const moment& now,
-                                       const std::optional<beginning>& began) {
+stored cache::store(const question_key& key,
+                    const smtpclient::mailbox& recipient,
+                    const smtpclient::verdict& v,
+                    const moment& now,
+                    const std::optional<beginning>& began) {
     const auto [since, asked] = began.value_or(beginning{changes_of(recipient), now.steady});
-    if (changes_of(recipient) != since) return std::nullopt;
-    auto kept = memory_.store(key, v, now.steady, asked);
-    const bool in_store = kept && belongs_in_store(v);
-    // As in memory: an older "deliverable" would hide the refusal of this sender.
-    if (belongs_in_store(v) && v.outcome() == outcome::undeliverable &&
-        !smtpclient::about_recipient_alone(v)) {
-        below_->erase(key.recipient_only());
-    }
-    if (in_store) put(*kept, key.tags(), recipient, v, now);
-    if (kept && !still_holds(recipient, since, *kept, in_store)) kept.reset();
-    return in_store ? kept : std::nullopt;
+    if (changes_of(recipient) != since) return {};
+    const auto kept = memory_.store(key, v, now.steady, asked);
+    stored all;
+    if (belongs_in_store(v)) all.kept = kept;
+    all.outdates = outdates_deliverable(v, key.recipient_only(), all.kept);
+    if (all.outdates) below_->erase(key.recipient_only());
+    if (all.kept) put(*all.kept, key.tags(), recipient, v, now);
+    if (kept && !still_holds(recipient, since, *kept, all.kept.has_value())) return {};
+    return all;
 }
 
 void cache::doubt(const question_key& key,

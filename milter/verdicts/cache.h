@@ -46,6 +46,12 @@ struct beginning {
     steady_clock::time_point when;
 };
 
+// What became of an answer, for a store that edges share.
+struct stored {
+    std::optional<kept_entry> kept;  // nothing: it is not worth to be kept elsewhere
+    bool outdates = false;           // an older "deliverable" for any sender: that is to go
+};
+
 // What an operator says of what is known; other edges are told.
 struct change {
     enum class kind : std::uint8_t { forget_address, forget_domain, forget_all, declare };
@@ -72,13 +78,13 @@ public:
     [[nodiscard]] std::optional<known> recall(const question_key& key, const moment& now);
     // For who asks: an answer is older than a change that was made since this was another number.
     [[nodiscard]] change_count changes_of(const smtpclient::mailbox& recipient) const;
-    // Gives what became of it, when it is worth to be kept elsewhere. Nothing is kept of an answer
-    // to a question that is older than a change; others are believed as of their question.
-    std::optional<kept_entry> store(const question_key& key,
-                                    const smtpclient::mailbox& recipient,
-                                    const smtpclient::verdict& v,
-                                    const moment& now,
-                                    const std::optional<beginning>& began = std::nullopt);
+    // Nothing is kept of an answer to a question that is older than a change; others are believed
+    // as of their question.
+    stored store(const question_key& key,
+                 const smtpclient::mailbox& recipient,
+                 const smtpclient::verdict& v,
+                 const moment& now,
+                 const std::optional<beginning>& began = std::nullopt);
     // A refusal in doubt: it changes nothing that is known, and answers for so long, or until
     // forget_doubts(). Given where nothing is known that may answer. What is known is marked as
     // refused, but for a closed domain's.

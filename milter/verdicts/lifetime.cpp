@@ -48,6 +48,18 @@ std::chrono::seconds lifetime(const smtpclient::verdict& v,
     return std::chrono::seconds{0};
 }
 
+bool denies(const smtpclient::verdict& v) {
+    return v.outcome() == smtpclient::outcome::undeliverable &&
+           v.finding.reason != reason::mailbox_full;
+}
+
+bool outdates_deliverable(const smtpclient::verdict& v,
+                          const digest& recipient_only,
+                          const std::optional<kept_entry>& kept) {
+    return v.outcome() == smtpclient::outcome::undeliverable &&
+           (!kept || kept->key != recipient_only);
+}
+
 smtpclient::verdict declared_verdict() {
     smtpclient::verdict v;
     v.finding = {verdict_class::deliverable, reason::accepted};

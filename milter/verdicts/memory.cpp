@@ -128,10 +128,6 @@ std::optional<kept_entry> memory::store(const question_key& key,
                                         std::optional<steady_clock::time_point> asked) {
     const cache_settings s = settings();
     const bool about_recipient = smtpclient::about_recipient_alone(v);
-    // Found before the one with the sender, an older "deliverable" would hide the refusal.
-    if (!about_recipient && v.outcome() == outcome::undeliverable) {
-        shard_of(key.recipient_only()).forget_deliverable(key.recipient_only());
-    }
     smtpclient::verdict kept = trimmed(v);
     entry e;
     e.key = about_recipient ? key.recipient_only() : key.with_sender();
@@ -140,7 +136,11 @@ std::optional<kept_entry> memory::store(const question_key& key,
     e.verdict = shared(kept);
     e.checked = asked.value_or(now);
     shard& into = shard_of(e.key);
-    return into.store(std::move(e), s, now);
+    auto became = into.store(std::move(e), s, now);
+    if (outdates_deliverable(v, key.recipient_only(), became)) {
+        shard_of(key.recipient_only()).forget_deliverable(key.recipient_only());
+    }
+    return became;
 }
 
 void memory::restore(const kept_entry& e,

@@ -58,6 +58,12 @@ struct kept_entry {  // what became of a verdict, for a store
     bool declared = false;
 };
 
+// Whether what is known of the recipient for any sender is taken out for it if it is "deliverable":
+// a refusal that is not kept in its place would be hidden by it.
+[[nodiscard]] bool outdates_deliverable(const smtpclient::verdict& v,
+                                        const digest& recipient_only,
+                                        const std::optional<kept_entry>& kept);
+
 struct entry_counts {  // what has expired and was not looked for since is still counted
     std::size_t deliverable = 0;
     std::size_t undeliverable = 0;
@@ -71,6 +77,9 @@ struct entry_counts {  // what has expired and was not looked for since is still
 [[nodiscard]] std::chrono::seconds lifetime(const smtpclient::verdict& v,
                                             const cache_settings& s,
                                             unsigned repeats = 0);
+
+// Undeliverable, and not for a mailbox that is full: that one is there.
+[[nodiscard]] bool denies(const smtpclient::verdict& v);
 
 // What is known of an address that was declared to exist.
 [[nodiscard]] smtpclient::verdict declared_verdict();

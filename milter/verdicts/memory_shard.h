@@ -169,9 +169,7 @@ private:
                                       steady_clock::time_point now) {
         if (fresh.outcome() == smtpclient::outcome::deliverable || old.is_deliverable()) return 0;
         if (now - old.expires >= s.undeliverable_max) return 0;
-        const bool refused = old.verdict->outcome() == smtpclient::outcome::undeliverable &&
-                             old.verdict->finding.reason != smtpclient::reason::mailbox_full;
-        const int repeats = old.repeats + (refused && old.expires <= now ? 1 : 0);
+        const int repeats = old.repeats + (denies(*old.verdict) && old.expires <= now ? 1 : 0);
         return static_cast<std::uint8_t>(std::min(repeats, 60));
     }
 

@@ -95,6 +95,7 @@ const auto accepted = verdict_of(verdict_class::deliverable, reason::accepted, "
 const auto unknown =
     verdict_of(verdict_class::undeliverable, reason::unknown_user, "5.1.1 no", 550);
 const auto bare = verdict_of(verdict_class::undeliverable, reason::unknown_user, "no", 550);
+const auto full = verdict_of(verdict_class::undeliverable, reason::mailbox_full, "5.2.2 full", 552);
 const auto failed = verdict_of(verdict_class::unreachable, reason::timed_out, "", 0);
 
 struct one_run {  // of the program
@@ -181,9 +182,7 @@ TEST_CASE("What is not about the recipient, or for a moment only, is not written
     run.store("u@a1.test",
               verdict_of(verdict_class::deferred, reason::greylisted, "4.7.1 later", 451),
               start);
-    run.store("v@a1.test",
-              verdict_of(verdict_class::undeliverable, reason::mailbox_full, "5.2.2 full", 552),
-              start);
+    run.store("v@a1.test", full, start);
     CHECK(records.empty());
 }
 
@@ -195,6 +194,22 @@ TEST_CASE("A refusal takes the older deliverable out of the store, too") {
     CHECK(records.size() == 1);
     one_run second(records);
     CHECK(second.reason_of("u@a1.test", restarted_after(2s)) == "unknown_user");
+}
+
+TEST_CASE("A refusal that is not written takes the older deliverable out of the store, too") {
+    kept_records records;
+    one_run run(records);
+    run.store("u@a1.test", accepted, start);
+    run.store("u@a1.test", full, after(1s));
+    CHECK_FALSE(run.find("u@a1.test", after(2s), "other@b.test"));
+    CHECK(run.reason_of("u@a1.test", after(2s)) == "mailbox_full");
+    CHECK(run.reason_of("u@a1.test", after(40s)) == "nothing");
+    cache_settings no_refusals;
+    no_refusals.undeliverable = 0s;
+    one_run second(records, no_refusals);
+    second.store("v@a1.test", accepted, start);
+    second.store("v@a1.test", unknown, after(1s));
+    CHECK(second.reason_of("v@a1.test", after(2s)) == "nothing");
 }
 
 TEST_CASE("A clock that was set makes nothing immortal, and nothing older than its life") {
@@ -405,14 +420,15 @@ TEST_CASE("The answer to a question from before a change is not kept") {
             } else {
                 c.make(all);
             }
-            CHECK_FALSE(all.store(key, q.recipient, unknown, start, {{asked_at, start.steady}}));
+            CHECK_FALSE(
+                all.store(key, q.recipient, unknown, start, {{asked_at, start.steady}}).kept);
             const auto later = all.find(key, q.recipient, start);
             CHECK(later.has_value() == c.makes_known);
             CHECK((!later || later->kept->outcome() == smtpclient::outcome::deliverable));
             CHECK(records.size() == (c.makes_known ? 1 : 0));
 
             const auto asked_after = all.changes_of(q.recipient);
-            CHECK(all.store(key, q.recipient, unknown, start, {{asked_after, start.steady}}));
+            CHECK(all.store(key, q.recipient, unknown, start, {{asked_after, start.steady}}).kept);
         }
     }
 }
@@ -435,8 +451,9 @@ TEST_CASE("The answer to a question from before a finding was forgotten is not k
         all.on_forget([&](std::string_view) { asked_at = all.changes_of(q.recipient); });
         c.make(all);
         REQUIRE(asked_at);
-        CHECK_FALSE(all.store(
-            all.key_of(q, "f"), q.recipient, unknown, start, {{*asked_at, start.steady}}));
+        CHECK_FALSE(
+            all.store(all.key_of(q, "f"), q.recipient, unknown, start, {{*asked_at, start.steady}})
+                .kept);
     }
 }
 
@@ -447,8 +464,10 @@ TEST_CASE("A change of one domain leaves the answers about another one") {
     const auto asked_at = run.all.changes_of(q.recipient);
     run.all.forget(smtpclient::mailbox::parse("u@b2.test").value());
     run.all.forget_domain("c3.test");
-    CHECK(run.all.store(
-        run.all.key_of(q, "f"), q.recipient, unknown, start, {{asked_at, start.steady}}));
+    CHECK(
+        run.all
+            .store(run.all.key_of(q, "f"), q.recipient, unknown, start, {{asked_at, start.steady}})
+            .kept);
 }
 
 TEST_CASE("What a shared store had before a change is not taken after it") {

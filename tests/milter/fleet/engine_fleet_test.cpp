@@ -113,6 +113,27 @@ TEST_CASE("an address that is forgotten on one engine is asked about again from 
     CHECK(e.host.count("rcpt ") == 2);
 }
 
+TEST_CASE("a refusal that is not kept takes the older acceptance out of the shared store") {
+    const tests::redis_server redis;
+    settings s = sharing(redis);
+    s.cache.deliverable = 1s;
+    s.cache.undeliverable = 0s;
+    s.interlock.flip_limit = 0;
+    two_engines e("", s, redis);
+    const auto records = [&] { return redis.ask({"KEYS", "*}r*"}); };
+    for (const auto& [rules, reason] :
+         std::map<std::string, std::string>{{"rcpt * 552 5.2.2 mailbox full\n", "mailbox_full"},
+                                            {"rcpt * 550 5.1.1 no such user\n", "unknown_user"}}) {
+        const auto q = about(e.host, reason + "@a.test");
+        e.host.use("rcpt * 250 2.1.5 ok\n");
+        CHECK(ask(e.one, q) == "accepted probe");
+        CHECK(soon([&] { return !records().empty(); }));
+        e.host.use(rules);
+        CHECK(soon([&] { return ask(e.one, q).starts_with(reason); }));
+        CHECK(soon([&] { return records().empty(); }));
+    }
+}
+
 TEST_CASE("a domain that is forgotten, and all that is, are so on both engines") {
     const tests::redis_server redis;
     two_engines e("", sharing(redis), redis);
