@@ -29,19 +29,26 @@ smtpclient::question about(const smtpclient::mailbox& canary, smtpclient::questi
 
 }  // namespace
 
-canary_watch::canary_watch(interlock& lock, const interlock_settings& s, asker ask)
-    : lock_(lock), ask_(std::move(ask)) {
+canary_watch::canary_watch(interlock& lock,
+                           const interlock_settings& s,
+                           asker ask,
+                           forgetter forget)
+    : lock_(lock), ask_(std::move(ask)), forget_(std::move(forget)) {
     set(s);
     thread_ = std::thread([this] { run(); });
 }
 
 canary_watch::~canary_watch() {
+    end();
+}
+
+void canary_watch::end() {
     {
         const std::lock_guard lock(mutex_);
         ends_ = true;
     }
     changed_.notify_all();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
 }
 
 void canary_watch::set(const interlock_settings& s) {
@@ -58,12 +65,22 @@ void canary_watch::set(const interlock_settings& s) {
     const milliseconds bounded =
         std::clamp<milliseconds>(wanted, shortest_interval, longest_interval);
     interval_ = on ? bounded : milliseconds(0);
+    // A canary may have been asked just before the outage began.
+    lately_ = std::max<milliseconds>(s.flip_window, longest_interval);
 }
 
 void canary_watch::use(const interlock_settings& s) {
     {
         const std::lock_guard lock(mutex_);
         set(s);
+    }
+    changed_.notify_all();
+}
+
+void canary_watch::note_closed(const std::string& domain) {
+    {
+        const std::lock_guard lock(mutex_);
+        closed_.insert(domain);
     }
     changed_.notify_all();
 }
@@ -107,20 +124,24 @@ void canary_watch::run() {
     auto last = std::chrono::steady_clock::now();
     std::unique_lock lock(mutex_);
     while (!ends_) {
-        if (interval_ == std::chrono::milliseconds(0)) {
-            changed_.wait(lock);
+        const bool on = interval_ > std::chrono::milliseconds(0);
+        const bool due = on && (due_ || std::chrono::steady_clock::now() >= last + interval_);
+        if (!due && closed_.empty()) {
+            on ? static_cast<void>(changed_.wait_until(lock, last + interval_))
+               : changed_.wait(lock);
             continue;
         }
-        if (!due_ && std::chrono::steady_clock::now() < last + interval_) {
-            changed_.wait_until(lock, last + interval_);
-            continue;
+        if (due) {
+            due_ = false;
+            last = std::chrono::steady_clock::now();
         }
-        due_ = false;
-        last = std::chrono::steady_clock::now();
+        const auto closed = std::exchange(closed_, {});
+        const auto lately = lately_;
         lock.unlock();
         try {
-            lock_.settle(last);
-            ask_all();
+            if (!closed.empty()) forget_(closed, lately);
+            if (due) lock_.settle(last);
+            if (due) ask_all();
         } catch (const std::exception& e) {
             log::say(
                 log_level::error, "internal error; canaries are not asked", {{"what", e.what()}});

@@ -8,7 +8,8 @@
 // policy script chose for one recipient is no way for another. Canaries are asked about for the
 // null sender, or the fixed one of the policy. Every min(flip_window, 60 s), on a thread of its
 // own, which also settles the interlock, so that a domain opens, and the log says so, without a
-// RCPT. With neither canaries nor a flip_limit it does nothing.
+// RCPT, and has forgotten what was refused just before a domain closed. With neither canaries nor a
+// flip_limit it does nothing.
 #pragma once
 
 #include "milter/interlock.h"
@@ -21,6 +22,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -29,16 +31,23 @@ namespace callforward::milter {
 
 class canary_watch {
 public:
-    // Begins the question and does not wait for it. Called on the watch's thread.
+    // Both are called on the watch's thread. Begins the question and does not wait for it.
     using asker = std::function<void(smtpclient::question, const std::string& fingerprint)>;
+    // Forgets what was refused of these domains so lately that it may have been the outage.
+    using forgetter =
+        std::function<void(const std::set<std::string>& domains, std::chrono::milliseconds lately)>;
 
     // The interlock must outlive it.
-    canary_watch(interlock& lock, const interlock_settings& s, asker ask);
+    canary_watch(interlock& lock, const interlock_settings& s, asker ask, forgetter forget);
     ~canary_watch();
     canary_watch(const canary_watch&) = delete;
     canary_watch& operator=(const canary_watch&) = delete;
 
     void use(const interlock_settings& s);
+    // Waits for the thread: none of the two is called any more.
+    void end();
+    // Its refusals are to be forgotten. Any thread; calls nobody.
+    void note_closed(const std::string& domain);
     // A question that is asked for somebody; cheap where its domain has no canary.
     void note(const smtpclient::question& q, const std::string& fingerprint);
     // The same of one that is answered from the cache: only while its domain has had none at all.
@@ -64,14 +73,17 @@ private:
 
     interlock& lock_;
     asker ask_;
+    forgetter forget_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::atomic<bool> lacks_a_way_ = false;  // some domain has had no question
     bool ends_ = false;
     bool due_ = false;                       // a domain has just become known
     std::chrono::milliseconds interval_{0};  // 0: never
+    std::chrono::milliseconds lately_{0};
     std::map<std::string, watched_domain, std::less<>> domains_;
-    std::thread thread_;  // last: it uses all of the above
+    std::set<std::string> closed_;  // since the thread has looked
+    std::thread thread_;            // last: it uses all of the above
 };
 
 }  // namespace callforward::milter

@@ -8,6 +8,7 @@
 #include <future>
 #include <iterator>
 #include <new>
+#include <set>
 #include <thread>
 
 namespace callforward::milter {
@@ -120,11 +121,16 @@ engine::engine(const settings& s, unsigned shards)
       resolver_(resolver_of(s)),
       reach_(reach_of(s)),
       sessions_(sessions_of(s)),
-      canaries_(interlock_,
-                s.interlock,
-                [this](const smtpclient::question& q, const std::string& fingerprint) {
-                    ask_in_background(q, fingerprint);
-                }) {
+      canaries_(
+          interlock_,
+          s.interlock,
+          [this](const smtpclient::question& q, const std::string& fingerprint) {
+              ask_in_background(q, fingerprint);
+          },
+          [this](const std::set<std::string>& domains, std::chrono::milliseconds lately) {
+              const auto now = verdicts::moment::now();
+              known_.forget_refusals(domains, {now.steady - lately, now.wall - lately});
+          }) {
     if (edge_) {
         edge_->on_refused([this](const smtpclient::mailbox& recipient) {
             interlock_.learn_elsewhere(recipient, clock::now());
@@ -140,6 +146,7 @@ engine::engine(const settings& s, unsigned shards)
 }
 
 engine::~engine() {
+    canaries_.end();
     known_.on_forget({});
     if (edge_) edge_->close();
 }

@@ -153,8 +153,8 @@ private:
     dns::resolver_options resolver_;
     smtpclient::reach reach_;
     smtpclient::session_limits sessions_;
+    canary_watch canaries_;  // its thread asks the shards, and they tell it who is closed
     std::vector<std::unique_ptr<shard>> shards_;
-    canary_watch canaries_;  // last: it asks all of the above
 };
 
 }  // namespace callforward::milter

@@ -76,7 +76,7 @@ void engine::accepted_elsewhere(const smtpclient::mailbox& recipient,
 
 void engine::announce(const interlock_state& s) {
     say(s);
-    if (!s.closed) known_.forget_doubts();
+    s.closed ? canaries_.note_closed(s.domain) : known_.forget_doubts();
     if (edge_) edge_->tell_interlock(s.domain, s.closed);
 }
 

@@ -267,6 +267,18 @@ std::size_t cache::forget_domains_here(const std::set<std::string>& lower_case) 
     return memory_.forget_domains(tags);
 }
 
+std::size_t cache::forget_refusals(const std::set<std::string>& lower_case, const moment& since) {
+    const auto one_by_one = begin_change();
+    tag_set tags;
+    for (const auto& name : lower_case) {
+        changes_.add(name);  // for who is about to be told that it was certain
+        tags.insert(tag_of_domain(name, below_->seed()));
+    }
+    below_->forget_refusals(tags, since.wall);
+    for (const auto& name : lower_case) changes_.add(name);
+    return memory_.forget_refusals(tags, since.steady);
+}
+
 // Each address once, by the last word about it or all of its domain: all of memory is looked
 // through for the domains together, and then for the addresses.
 void cache::apply(const std::vector<change>& changes, const moment& now) {

@@ -46,8 +46,7 @@ struct beginning {
     steady_clock::time_point when;
 };
 
-// What became of an answer, for a store that edges share.
-struct stored {
+struct stored {  // what became of an answer, for a store that edges share
     std::optional<kept_entry> kept;  // nothing: it is not worth to be kept elsewhere
     bool outdates = false;           // an older "deliverable" for any sender: that is to go
 };
@@ -78,8 +77,7 @@ public:
     [[nodiscard]] std::optional<known> recall(const question_key& key, const moment& now);
     // For who asks: an answer is older than a change that was made since this was another number.
     [[nodiscard]] change_count changes_of(const smtpclient::mailbox& recipient) const;
-    // Nothing is kept of an answer to a question that is older than a change; others are believed
-    // as of their question.
+    // Of a question that is older than a change nothing is kept; others are believed as of theirs.
     stored store(const question_key& key,
                  const smtpclient::mailbox& recipient,
                  const smtpclient::verdict& v,
@@ -137,6 +135,8 @@ public:
     std::size_t forget(const smtpclient::mailbox& recipient);  // how many were in memory
     std::size_t forget_domain(std::string_view lower_case);
     std::size_t forget_all();
+    // Of domains whose next hop refuses who exists: what was refused since. Tells no other edge.
+    std::size_t forget_refusals(const std::set<std::string>& lower_case, const moment& since);
     [[nodiscard]] std::vector<known> show(const smtpclient::mailbox& recipient);
     [[nodiscard]] entry_counts count_domain(std::string_view lower_case);  // in memory
     [[nodiscard]] verdicts::store& below() { return *below_; }

@@ -1,7 +1,5 @@
 #include "milter/verdicts/change_group.h"
 
-#include "milter/verdicts/record.h"
-
 #include <algorithm>
 #include <iterator>
 #include <new>
@@ -22,6 +20,8 @@ bool forgetting::concerns(std::string_view record_bytes) const {
             return tags.contains(head->tags.address);
         case what::domain:
             return tags.contains(head->tags.domain);
+        case what::refusals:
+            return !head->deliverable && head->learnt >= since && tags.contains(head->tags.domain);
         case what::everything:
             return true;
     }

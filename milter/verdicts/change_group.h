@@ -7,6 +7,7 @@
 
 #include "milter/verdicts/key.h"
 #include "milter/verdicts/lmdb_file.h"
+#include "milter/verdicts/record.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -17,10 +18,11 @@
 namespace callforward::milter::verdicts {
 
 struct forgetting {
-    enum class what : std::uint8_t { addresses, domain, everything };
+    enum class what : std::uint8_t { addresses, domain, refusals, everything };
 
     what kind = what::addresses;
-    tag_set tags;
+    tag_set tags;          // of refusals: of their domains
+    wall_time since = {};  // of refusals
 
     [[nodiscard]] bool concerns(std::string_view record_bytes) const;
 };

@@ -356,6 +356,10 @@ void lmdb_store::forget_addresses(tag_set tags) {
     implementation_->forget({forgetting::what::addresses, std::move(tags)});
 }
 
+void lmdb_store::forget_refusals(tag_set domain_tags, wall_time since) {
+    implementation_->forget({forgetting::what::refusals, std::move(domain_tags), since});
+}
+
 bool lmdb_store::flush(std::chrono::milliseconds at_most) {
     return implementation_->flush(at_most);
 }

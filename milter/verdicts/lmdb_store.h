@@ -54,6 +54,7 @@ public:
     void erase(const digest& key) override;
     void forget_domain(std::uint32_t tag) override;
     void forget_addresses(tag_set tags) override;
+    void forget_refusals(tag_set domain_tags, wall_time since) override;
     bool flush(std::chrono::milliseconds at_most) override;
     void finish(std::chrono::milliseconds at_most) override;
     [[nodiscard]] std::optional<page> list(const std::string& from, std::size_t limit) override;

@@ -206,6 +206,13 @@ std::size_t memory::forget_domains(const std::set<std::uint32_t>& tags) {
     return forget([&](const entry& e) { return tags.contains(e.domain_tag); });
 }
 
+std::size_t memory::forget_refusals(const tag_set& domain_tags, steady_clock::time_point since) {
+    return forget([&](const entry& e) {
+        return e.verdict->outcome() == outcome::undeliverable && e.learnt >= since &&
+               domain_tags.contains(e.domain_tag);
+    });
+}
+
 std::vector<known> memory::show(std::uint64_t address_tag) {
     std::vector<known> found;
     for (auto& s : shards_) s->show(address_tag, found);

@@ -125,6 +125,8 @@ public:
     // Return how many entries there were; all shards are looked through.
     std::size_t forget_addresses(const tag_set& tags);
     std::size_t forget_domains(const std::set<std::uint32_t>& tags);
+    // Only what says that a recipient does not exist, learnt since.
+    std::size_t forget_refusals(const tag_set& domain_tags, steady_clock::time_point since);
     [[nodiscard]] std::vector<known> show(std::uint64_t address_tag);
     [[nodiscard]] entry_counts count_domain(std::uint32_t tag);
 

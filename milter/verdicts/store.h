@@ -36,6 +36,8 @@ public:
     virtual void erase(const digest& key) = 0;
     virtual void forget_addresses(tag_set tags) = 0;
     virtual void forget_domain(std::uint32_t tag) = 0;
+    // What says of recipients of these domains that they do not exist, learnt since.
+    virtual void forget_refusals(tag_set domain_tags, wall_time since) = 0;
     // Waits until all that was queued before is kept, or that long. True when it is.
     virtual bool flush(std::chrono::milliseconds at_most) = 0;
     // The same before the process ends, destroyed or not: what is to be forgotten then is.
@@ -68,6 +70,7 @@ public:
     void erase(const digest&) override {}
     void forget_addresses(tag_set) override {}
     void forget_domain(std::uint32_t) override {}
+    void forget_refusals(tag_set, wall_time) override {}
     bool flush(std::chrono::milliseconds) override { return true; }
     bool forget_all() override { return true; }
 };

@@ -223,6 +223,28 @@ TEST_CASE("A domain is suspended while its canary is refused, though nobody writ
     CHECK(comes_true([&] { return !suspended(e, "u@a.test"); }));
 }
 
+TEST_CASE("What was refused just before a domain closed is asked about again") {
+    played_next_hop hop(knows_everybody);
+    settings s = test_settings();
+    s.interlock.canaries = {"canary@a.test"};
+    engine e(s, 1);
+    CHECK(reason_of(ask(e, hop, "canary@a.test")) == reason::accepted);
+    hop.use(knows_nobody);
+    CHECK(reason_of(ask(e, hop, "new@a.test")) == reason::unknown_user);
+    CHECK(reason_of(ask(e, hop, "new@b.test")) == reason::unknown_user);
+    CHECK(comes_true([&] {
+        static_cast<void>(ask(e, hop, "canary@a.test"));
+        return suspended(e, "new@a.test");
+    }));
+    hop.use(knows_everybody);
+    CHECK(comes_true([&] {
+        static_cast<void>(ask(e, hop, "canary@a.test"));
+        return !suspended(e, "new@a.test");
+    }));
+    CHECK(comes_true([&] { return reason_of(ask(e, hop, "new@a.test")) == reason::accepted; }));
+    CHECK(reason_of(ask(e, hop, "new@b.test")) == reason::unknown_user);
+}
+
 TEST_CASE("The first question about a domain has its canary asked at once") {
     played_next_hop hop(knows_nobody);
     settings s = test_settings();

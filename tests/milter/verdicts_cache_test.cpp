@@ -53,6 +53,13 @@ public:
     void forget_domain(std::uint32_t tag) override {
         std::erase_if(records_, [tag](const auto& row) { return row.second.tags.domain == tag; });
     }
+    void forget_refusals(milter::verdicts::tag_set domain_tags, wall_time since) override {
+        std::erase_if(records_, [&](const auto& row) {
+            const record& r = row.second;
+            return r.verdict.outcome() == smtpclient::outcome::undeliverable &&
+                   domain_tags.contains(r.tags.domain) && r.learnt >= since;
+        });
+    }
     bool flush(std::chrono::milliseconds) override { return true; }
 
     // What another thread does just then; once.
@@ -313,6 +320,21 @@ TEST_CASE("What other edges have changed counts in their order, however much com
         records.clear();  // memory alone: a shared store has its own marks
         CHECK(run.reason_of("u@a1.test", start) == r.becomes);
     }
+}
+
+TEST_CASE("What a domain's next hop has refused lately can be forgotten, and nothing else is") {
+    kept_records records;
+    one_run run(records);
+    run.store("earlier@a1.test", unknown, start);
+    for (const char* const rcpt : {"lately@a1.test", "lately@b2.test"})
+        run.store(rcpt, unknown, after(2min));
+    run.store("good@a1.test", accepted, after(2min));
+    CHECK(run.all.forget_refusals({"a1.test"}, after(1min)) == 1);
+    CHECK(records.size() == 3);
+    CHECK(run.reason_of("lately@a1.test", after(3min)) == "nothing");
+    for (const char* const rcpt : {"earlier@a1.test", "lately@b2.test"})
+        CHECK(run.reason_of(rcpt, after(3min)) == "unknown_user");
+    CHECK(run.reason_of("good@a1.test", after(3min)) == "accepted");
 }
 
 TEST_CASE("The store of the configuration is the one that is made") {

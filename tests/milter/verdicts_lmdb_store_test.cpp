@@ -84,6 +84,29 @@ TEST_CASE("An address or a domain is forgotten, queued or written, and can be kn
     CHECK(s.size() == 200 - 1 - 20 + 1);
 }
 
+TEST_CASE("What was refused of a domain lately is forgotten, queued or written") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    lmdb_store s(options_in(folder.path(), log));
+    const auto now = tests::wall_now();
+    const auto put_some = [&](std::uint64_t first) {
+        for (std::uint64_t n = first; n < first + 100; ++n) {
+            s.put(key_of_number(n), record_of_number(n, n == 33 ? now - 30min : now));
+        }
+    };
+    put_some(0);
+    CHECK(s.flush(20s));
+    put_some(100);
+    s.forget_refusals({3, 13}, now - 1min);
+    for (int times = 0; times < 2; ++times) {
+        for (std::uint64_t n = 0; n < 200; ++n) {
+            CAPTURE(n);
+            CHECK(has(s, n) == (n == 33 || n % 10 != 3 || n % 3 != 0));
+        }
+        CHECK(s.flush(20s));
+    }
+}
+
 TEST_CASE("What has expired is swept, a deliverable later than others") {
     const scratch_folder folder;
     const auto log = std::make_shared<said>();
