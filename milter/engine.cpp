@@ -84,6 +84,7 @@ source source_of(const verdicts::joined_questions::ticket& ticket,
     const auto where = answer != nullptr ? ticket.answer->where() : verdicts::found_at::next_hop;
     switch (where) {
         case verdicts::found_at::next_hop:
+        case verdicts::found_at::next_hop_in_doubt:
             return source::probe;
         case verdicts::found_at::shared_store:
             return source::cache;
@@ -195,7 +196,7 @@ answer engine::ask(const smtpclient::question& q,
     }
     if (const auto doubt = known_.doubted(key, clock::now());
         doubt.verdict && (!doubt.of_closed_domain || is_suspended(q.recipient))) {
-        return {doubt.verdict, source::cache};
+        return {doubt.verdict, source::cache, nullptr, doubt.of_closed_domain};
     }
     answer found = find_out(q, key, fingerprint, p);
     const bool reached = found.verdict && found.verdict->finding.verdict_class !=
@@ -296,7 +297,8 @@ answer engine::join(const smtpclient::question& q,
     }
     if (about_to_wait_) about_to_wait_();
     auto v = wait(*ticket.answer, p);
-    return {v, source_of(ticket, v.get())};
+    const bool in_doubt = v && ticket.answer->where() == verdicts::found_at::next_hop_in_doubt;
+    return {v, source_of(ticket, v.get()), nullptr, in_doubt};
 }
 
 // In the background: nobody waits, and a failure changes nothing that is known.
@@ -372,6 +374,7 @@ void engine::start(const smtpclient::question& q,
                     return;
                 }
                 auto shared = no_memory_;
+                auto where = verdicts::found_at::next_hop;
                 try {
                     if (!a.verdict.found_before)
                         seen_.counts.count_probe(a.verdict, clock::now() - begin);
@@ -382,10 +385,12 @@ void engine::start(const smtpclient::question& q,
                         {id, recipient.key(), std::chrono::system_clock::now(), said->text()});
                     // Known before it is no longer under way: who asks in between must not ask the
                     // next hop again.
-                    learn(recipient, key, *shared, a.asked, {under.changes, begin});
+                    const standing how =
+                        learn(recipient, key, *shared, a.asked, {under.changes, begin});
+                    if (how == standing::closed) where = verdicts::found_at::next_hop_in_doubt;
                 } catch (const std::exception&) {  // then it is not known the next time
                 }
-                under_way_.answer(under.name, shared);
+                under_way_.answer(under.name, shared, where);
             };
         owner.ask(std::move(asked), std::move(about), std::move(then));
     } catch (const std::exception&) {

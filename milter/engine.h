@@ -45,6 +45,9 @@ struct answer {
     // Of source stale: what the next hop was asked for in vain; nothing: it was not asked, or has
     // not answered yet.
     std::shared_ptr<const smtpclient::verdict> away = nullptr;
+    // Learnt in doubt, its domain being closed: it rejects nobody, though the domain be open by
+    // now.
+    bool in_doubt = false;
 };
 
 class engine {
@@ -131,11 +134,11 @@ private:
         }
     };
     void start(const smtpclient::question& q, fleet::shared_question about, const entered& under);
-    void learn(const smtpclient::mailbox& recipient,
-               const verdicts::question_key& key,
-               const smtpclient::verdict& v,
-               fleet::asking* asked,
-               const verdicts::beginning& began);
+    [[nodiscard]] standing learn(const smtpclient::mailbox& recipient,
+                                 const verdicts::question_key& key,
+                                 const smtpclient::verdict& v,
+                                 fleet::asking* asked,
+                                 const verdicts::beginning& began);
     [[nodiscard]] bool may_stand_in(const verdicts::known& stale,
                                     const smtpclient::mailbox& recipient);
     void accepted_elsewhere(const smtpclient::mailbox& recipient, const smtpclient::verdict& v);

@@ -35,11 +35,11 @@ std::vector<interlock_state> engine::suspensions() const {
     return interlock_.states(clock::now());
 }
 
-void engine::learn(const smtpclient::mailbox& recipient,
-                   const verdicts::question_key& key,
-                   const smtpclient::verdict& v,
-                   fleet::asking* asked,
-                   const verdicts::beginning& began) {
+standing engine::learn(const smtpclient::mailbox& recipient,
+                       const verdicts::question_key& key,
+                       const smtpclient::verdict& v,
+                       fleet::asking* asked,
+                       const verdicts::beginning& began) {
     const auto is_outdated = [&] { return known_.changes_of(recipient) != began.changes; };
     // Who asked has looked in the store, too. What was declared since is not what it was before.
     const auto before = is_outdated() ? std::nullopt : known_.recall(key, verdicts::moment::now());
@@ -63,6 +63,7 @@ void engine::learn(const smtpclient::mailbox& recipient,
         if (is_outdated()) known_.forget_doubts();
     }
     if (asked != nullptr) asked->learnt(became, v);
+    return how;
 }
 
 void engine::accepted_elsewhere(const smtpclient::mailbox& recipient,

@@ -52,7 +52,8 @@ void inquiry::begin(std::uint64_t settings_number, const policy& otherwise) {
     by = &otherwise;
     source = source::none;
     asked.in_its_own_way = false;
-    is_mailbox = is_bare = has_sender = sent_away = suspended = by_script = tells = false;
+    is_mailbox = is_bare = has_sender = sent_away = in_doubt = suspended = by_script = tells =
+        false;
     for (auto* each : {&rcpt, &from, &route, &text, &line, &rule, &script_error}) each->clear();
 }
 

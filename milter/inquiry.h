@@ -34,7 +34,8 @@ struct inquiry {
     bool is_bare = false;                   // else: a local part alone, the MTA's own user
     bool has_sender = false;                // sender is who the client says it is
     bool sent_away = false;                 // the client has named too many unknown recipients
-    bool suspended = false;                 // its domain is in the interlock
+    bool in_doubt = false;                  // learnt while its domain was in the interlock
+    bool suspended = false;                 // its domain is in the interlock, or was then
     bool by_script = false;                 // the policy's script chose action or text
     std::shared_ptr<const policy> changed;  // for this RCPT, by the script: what `by` is then
 

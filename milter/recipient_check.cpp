@@ -127,6 +127,7 @@ void recipient_check::examine(const snapshot& now,
     i.source = a.source;
     i.known = std::move(a.verdict);
     i.away = std::move(a.away);
+    i.in_doubt = a.in_doubt;
     if (!i.known) return;
     if (const std::string path = forbidden_socket(i.away ? *i.away : *i.known, q.to);
         !path.empty()) {
@@ -260,7 +261,7 @@ decision recipient_check::decide_about(const snapshot& now, const envelope& e, i
     }
     const bool undeliverable = i.known->outcome() == smtpclient::outcome::undeliverable;
     if (d.action != action::reject || !undeliverable) return d;
-    if (recipient != nullptr && engine_.is_suspended(*recipient)) {
+    if (recipient != nullptr && (i.in_doubt || engine_.is_suspended(*recipient))) {
         i.suspended = true;
         return domain_suspended();
     }

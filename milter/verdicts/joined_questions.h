@@ -23,8 +23,13 @@
 
 namespace callforward::milter::verdicts {
 
-// Where an answer was found, for the log.
-enum class found_at : std::uint8_t { next_hop, shared_store, other_edge };
+// Where an answer was found.
+enum class found_at : std::uint8_t {
+    next_hop,
+    next_hop_in_doubt,  // of a domain that is closed (interlock.h): it rejects nobody
+    shared_store,
+    other_edge,
+};
 
 class pending_answer {
 public:

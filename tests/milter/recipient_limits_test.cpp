@@ -6,7 +6,10 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
+#include <utility>
 
 using namespace callforward;
 using milter::action;
@@ -50,6 +53,8 @@ public:
         engine_.use(s);
         check_.use(std::make_shared<const settings>(s));
     }
+
+    engine& asking() { return engine_; }
 
     played_next_hop hop{rules};
 
@@ -97,6 +102,29 @@ TEST_CASE("What memory knows counts as well") {
     for (int i = 0; i < 3; ++i) CHECK(c.code(nobody(1)) == 550);
     CHECK(c.code(nobody(1)) == 421);
     CHECK(c.hop.count("rcpt " + nobody(1) + ' ') == 1);
+}
+
+TEST_CASE(
+    "What was refused in a closed domain is put off, though the domain has just been opened") {
+    settings s = tests::in_memory_settings();
+    s.cache.deliverable = std::chrono::seconds(0);
+    s.interlock.canaries = {"canary@a.test"};
+    s.interlock.flip_limit = 0;
+    checked c(s);
+    const auto canary = smtpclient::mailbox::parse("canary@a.test").value();
+    CHECK(c.rcpt("canary@a.test") == milter::domain_suspended());
+    REQUIRE(c.asking().is_suspended(canary));
+    bool opens = true;
+    c.asking().tell_of_waits([&] {
+        if (!std::exchange(opens, false)) return;
+        while (c.asking().pending() > 0) std::this_thread::yield();
+        c.hop.use("rcpt * 250 2.1.5 ok\n");
+        while (c.asking().is_suspended(canary)) static_cast<void>(c.rcpt("canary@a.test"));
+    });
+    CHECK(c.rcpt("new@a.test") == milter::domain_suspended());
+    CHECK_FALSE(opens);
+    CHECK_FALSE(c.asking().is_suspended(canary));
+    CHECK(c.rcpt("new@a.test") == decision{});
 }
 
 TEST_CASE("In mode monitor a client beyond the limit is only logged") {
