@@ -180,7 +180,9 @@ answer engine::ask(const smtpclient::question& q,
                    const patience& p) {
     if (const auto fresh = known_.find_fresh(q, fingerprint, clock::now())) {
         canaries_.note_first(q, fingerprint);
-        if (fresh->refresh) refresh(q, known_.key_of(q, fingerprint), fingerprint);
+        if (fresh->refresh)
+            begin_in_background(
+                q, known_.key_of(q, fingerprint), fingerprint, fleet::purpose::refresh);
         return {fresh->verdict(), source::cache};
     }
     const auto key = known_.key_of(q, fingerprint);
@@ -188,7 +190,7 @@ answer engine::ask(const smtpclient::question& q,
     if (!known || known->stale) canaries_.note(q, fingerprint);
     if (known && !known->stale) {
         canaries_.note_first(q, fingerprint);
-        if (known->refresh) refresh(q, key, fingerprint);
+        if (known->refresh) begin_in_background(q, key, fingerprint, fleet::purpose::refresh);
         return {known->verdict(), source::cache};
     }
     if (known && known->unreachable && may_stand_in(*known, q.recipient)) {
@@ -263,12 +265,17 @@ engine::host_list engine::hosts(std::chrono::milliseconds at_most) {
 void engine::ask_in_background(const smtpclient::question& q, const std::string& fingerprint) {
     const auto key = known_.key_of(q, fingerprint);
     static_cast<void>(known_.find(key, q.recipient, verdicts::moment::now()));
+    begin_in_background(q, key, fingerprint, fleet::purpose::anew);
+}
+
+// Nobody waits, and a failure changes nothing that is known.
+void engine::begin_in_background(const smtpclient::question& q,
+                                 const verdicts::question_key& key,
+                                 const std::string& fingerprint,
+                                 fleet::purpose why) {
     const entered under = entry_of(q, key.recipient_only());
     const auto ticket = under_way_.join(under.name, q.recipient.domain_key());
-    if (!ticket.is_first) return;
-    answering here{*this, under};
-    start(q, {key, fingerprint, fleet::purpose::anew}, under);
-    here.over = true;
+    if (ticket.is_first) start(q, key, fingerprint, why, under);
 }
 
 answer engine::join(const smtpclient::question& q,
@@ -292,25 +299,13 @@ answer engine::join(const smtpclient::question& q,
             here.over = true;
             return {std::move(v), source::cache};
         }
-        start(q, {key, fingerprint, fleet::purpose::answer}, under);
         here.over = true;
+        start(q, key, fingerprint, fleet::purpose::answer, under);
     }
     if (about_to_wait_) about_to_wait_();
     auto v = wait(*ticket.answer, p);
     const bool in_doubt = v && ticket.answer->where() == verdicts::found_at::next_hop_in_doubt;
     return {v, source_of(ticket, v.get()), nullptr, in_doubt};
-}
-
-// In the background: nobody waits, and a failure changes nothing that is known.
-void engine::refresh(const smtpclient::question& q,
-                     const verdicts::question_key& key,
-                     const std::string& fingerprint) {
-    const entered under = entry_of(q, key.recipient_only());
-    const auto ticket = under_way_.join(under.name, q.recipient.domain_key());
-    if (!ticket.answer || !ticket.is_first) return;
-    answering here{*this, under};
-    start(q, {key, fingerprint, fleet::purpose::refresh}, under);
-    here.over = true;
 }
 
 // All questions for one destination go to one shard; what has the same MX is one destination only
@@ -351,15 +346,15 @@ engine::entered engine::entry_of(const smtpclient::question& q,
 }
 
 void engine::start(const smtpclient::question& q,
-                   fleet::shared_question about,
+                   const verdicts::question_key& key,
+                   const std::string& fingerprint,
+                   fleet::purpose why,
                    const entered& under) {
-    auto& owner = owner_of(q);
     // What is entered as under way has to be answered, or nobody could ask for it again.
     try {
         smtpclient::question asked = q;
         const auto begin = clock::now();
         asked.deadline = begin + q.by->timeout;
-        const auto key = about.key;
         // Shared with the question's copies, the last of which goes when it is answered.
         const auto said = std::make_shared<transcript>();
         asked.trace = [said](char side, std::string_view line) { said->add(side, line); };
@@ -392,7 +387,8 @@ void engine::start(const smtpclient::question& q,
                 }
                 under_way_.answer(under.name, shared, where);
             };
-        owner.ask(std::move(asked), std::move(about), std::move(then));
+        owner_of(q).ask(
+            std::move(asked), fleet::shared_question{key, fingerprint, why}, std::move(then));
     } catch (const std::exception&) {
         under_way_.answer(under.name, no_memory_);
     }

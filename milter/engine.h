@@ -112,9 +112,10 @@ private:
                               const verdicts::digest& name,
                               const std::string& fingerprint,
                               const patience& p);
-    void refresh(const smtpclient::question& q,
-                 const verdicts::question_key& key,
-                 const std::string& fingerprint);
+    void begin_in_background(const smtpclient::question& q,
+                             const verdicts::question_key& key,
+                             const std::string& fingerprint,
+                             fleet::purpose why);
     [[nodiscard]] shard& owner_of(const smtpclient::question& q);
     // As it is under way: who asks after a change does not join who asked before it.
     struct entered {
@@ -133,7 +134,11 @@ private:
             if (!over) by.under_way_.answer(under.name, by.no_memory_);
         }
     };
-    void start(const smtpclient::question& q, fleet::shared_question about, const entered& under);
+    void start(const smtpclient::question& q,
+               const verdicts::question_key& key,
+               const std::string& fingerprint,
+               fleet::purpose why,
+               const entered& under);
     [[nodiscard]] standing learn(const smtpclient::mailbox& recipient,
                                  const verdicts::question_key& key,
                                  const smtpclient::verdict& v,
