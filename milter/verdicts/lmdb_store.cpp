@@ -70,9 +70,7 @@ public:
     std::optional<record> find(const digest& key) {
         const std::string name = key.text();
         std::optional<std::string> bytes;
-        if (const auto file = current(name, bytes); file && !bytes) {
-            bytes = file->get(name);
-            if (bytes && is_forgotten(*bytes)) bytes.reset();
+        while (!look(name, bytes)) {
         }
         if (!bytes || bytes->empty()) return std::nullopt;
         auto r = decode(*bytes, key, seed());
@@ -145,16 +143,31 @@ public:
     }
 
 private:
-    // The file, and what is queued for this key: empty when it is to be erased.
-    std::shared_ptr<lmdb_file> current(const std::string& name,
-                                       std::optional<std::string>& queued) const {
-        const std::lock_guard lock(mutex_);
-        if (const auto row = queue_.changes.find(name); row != queue_.changes.end()) {
-            queued = row->second;
-        } else if (const auto old = writing_.changes.find(name); old != writing_.changes.end()) {
-            queued = queue_.forgets(old->second) ? std::string() : old->second;
+    // What is queued for this key, or in the file; empty when it is to be erased. False: a group was
+    // finished since the file was read, and what that forgot is no longer known to be forgotten.
+    bool look(const std::string& name, std::optional<std::string>& bytes) const {
+        std::shared_ptr<lmdb_file> file;
+        std::size_t finished = 0;
+        {
+            const std::lock_guard lock(mutex_);
+            bytes = queued(name);
+            file = file_;
+            finished = finished_;
         }
-        return file_;
+        if (bytes || !file) return true;
+        bytes = file->get(name);
+        if (!bytes) return true;
+        const std::lock_guard lock(mutex_);
+        if (queue_.forgets(*bytes) || writing_.forgets(*bytes)) bytes.reset();
+        return !bytes || finished_ == finished;
+    }
+
+    std::optional<std::string> queued(const std::string& name) const {
+        const auto row = queue_.changes.find(name);
+        if (row != queue_.changes.end()) return row->second;
+        const auto old = writing_.changes.find(name);
+        if (old == writing_.changes.end()) return std::nullopt;
+        return queue_.forgets(old->second) ? std::string() : old->second;
     }
 
     bool is_forgotten(std::string_view bytes) const {
@@ -247,6 +260,7 @@ private:
             const std::lock_guard lock(mutex_);
             if (r != result::done) give_back();
             writing_ = {};
+            ++finished_;
             failing_ = r != result::done;
             if (failing_) next_try_ = clock::now() + options_.try_again;
             if (failing_) ++failures_;
@@ -312,6 +326,7 @@ private:
     bool urgent_ = false;
     bool failing_ = false;
     std::size_t failures_ = 0;
+    std::size_t finished_ = 0;  // groups
     bool stopping_ = false;
     clock::time_point next_sweep_;
     clock::time_point next_try_;

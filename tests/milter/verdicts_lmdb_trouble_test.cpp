@@ -15,11 +15,13 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace callforward;
@@ -43,6 +45,9 @@ namespace {
 // liblmdb's commits, small writes at the beginning of the file, fail.
 std::atomic<bool> commits_fail = false;
 
+// Called once when liblmdb has found something for this thread.
+thread_local std::function<void()> after_mdb_get;
+
 }  // namespace
 
 // Instead of libc's, which it calls.
@@ -55,6 +60,13 @@ extern "C" ssize_t pwrite64(int file, const void* bytes, std::size_t size, off64
         return -1;
     }
     return real(file, bytes, size, at);
+}
+extern "C" int mdb_get(void* transaction, unsigned database, void* key, void* value) {
+    using function = int (*)(void*, unsigned, void*, void*);
+    static const auto real = reinterpret_cast<function>(dlsym(RTLD_NEXT, "mdb_get"));
+    const int error = real(transaction, database, key, value);
+    if (after_mdb_get) std::exchange(after_mdb_get, nullptr)();
+    return error;
 }
 extern "C" ssize_t pwrite(int file, const void* bytes, std::size_t size, off_t at) {
     return pwrite64(file, bytes, size, at);
@@ -149,6 +161,21 @@ TEST_CASE("What is forgotten while commits fail does not come back when they wor
     CHECK_FALSE(has(s, 7));
     CHECK(has(s, 8));
     CHECK(has(s, 1000));
+}
+
+TEST_CASE("What is forgotten while it is read is not found") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    lmdb_store s(options_in(folder.path(), log));
+    put(s, 7);
+    REQUIRE(s.flush(20s));
+    bool forgotten = false;
+    after_mdb_get = [&] {
+        s.forget_addresses({record_of_number(7).tags.address});
+        forgotten = s.flush(20s);
+    };
+    CHECK_FALSE(has(s, 7));
+    CHECK(forgotten);
 }
 
 TEST_CASE("A reader that fails keeps no pages from being used again") {
