@@ -122,6 +122,7 @@ http_response control_api::cache(const http_request& r) {
     std::string from;
     do {
         const auto page = all.below().list(from, page_size);
+        if (!page && !from.empty()) more = true;
         if (!page) break;
         for (const auto& record : page->records) {
             const bool asked_for = address ? record.recipient == address->key()
@@ -138,10 +139,14 @@ http_response control_api::cache(const http_request& r) {
 http_response control_api::exported(const http_request& r) {
     const auto from = from_hex(parameter(r, "from"));
     if (!from) return wrong(bad_request, "\"from\" is what the page before had as \"next\"");
-    verdicts::store& below = watched_.asking.known().below();
+    verdicts::cache& known = watched_.asking.known();
+    verdicts::store& below = known.below();
     const auto page = below.list(*from, page_size);
     if (!page) {
         std::string complaint = below.complaint();
+        if (complaint.empty() && !verdicts::directory_of(known.settings()).empty()) {
+            complaint = "the cache on disk cannot be read to its end";
+        }
         if (watched_.asking.shared() != nullptr) {
             complaint =
                 "this [cache] store cannot be listed: it is shared, and its keys are digests";

@@ -49,7 +49,7 @@ lmdb_file::result result_of(int error, std::string& why) {
 // it sees are kept from being used again.
 class lmdb_file::reading {
 public:
-    explicit reading(lmdb_file& file) : file_(file), transaction_(file.begin_read()) {}
+    explicit reading(lmdb_file& file) : file_(file), error_(file.begin_read(transaction_)) {}
     ~reading() {
         if (cursor_ != nullptr) mdb_cursor_close(cursor_);
         if (transaction_ != nullptr) file_.end_read(transaction_);
@@ -60,22 +60,23 @@ public:
     [[nodiscard]] std::optional<std::string_view> get(std::string_view key) {
         MDB_val wanted = value_of(key);
         MDB_val found{};
-        if (transaction_ == nullptr ||
+        if (error_ != MDB_SUCCESS ||
             mdb_get(transaction_, file_.database_, &wanted, &found) != MDB_SUCCESS) {
             return std::nullopt;
         }
         return bytes_of(found);
     }
-    // Nothing when it cannot be had.
-    [[nodiscard]] MDB_cursor* cursor() {
-        if (transaction_ == nullptr) return nullptr;
-        const int error = mdb_cursor_open(transaction_, file_.database_, &cursor_);
-        return error == MDB_SUCCESS ? cursor_ : nullptr;
+    [[nodiscard]] int step(MDB_val& key, MDB_val& value, MDB_cursor_op where) {
+        if (error_ == MDB_SUCCESS && cursor_ == nullptr) {
+            error_ = mdb_cursor_open(transaction_, file_.database_, &cursor_);
+        }
+        return error_ == MDB_SUCCESS ? mdb_cursor_get(cursor_, &key, &value, where) : error_;
     }
 
 private:
     lmdb_file& file_;
-    MDB_txn* const transaction_;
+    MDB_txn* transaction_ = nullptr;
+    int error_;
     MDB_cursor* cursor_ = nullptr;
 };
 
@@ -114,8 +115,7 @@ lmdb_file::~lmdb_file() {
     if (environment_ != nullptr) mdb_env_close(environment_);
 }
 
-MDB_txn* lmdb_file::begin_read() {
-    MDB_txn* transaction = nullptr;
+int lmdb_file::begin_read(MDB_txn*& transaction) {
     {
         const std::lock_guard lock(mutex_);
         if (!idle_.empty()) {
@@ -124,12 +124,11 @@ MDB_txn* lmdb_file::begin_read() {
         }
     }
     if (transaction == nullptr) {
-        const int error = mdb_txn_begin(environment_, nullptr, MDB_RDONLY, &transaction);
-        return error == MDB_SUCCESS ? transaction : nullptr;
+        return mdb_txn_begin(environment_, nullptr, MDB_RDONLY, &transaction);
     }
-    if (mdb_txn_renew(transaction) == MDB_SUCCESS) return transaction;
-    mdb_txn_abort(transaction);
-    return nullptr;
+    const int error = mdb_txn_renew(transaction);
+    if (error != MDB_SUCCESS) mdb_txn_abort(std::exchange(transaction, nullptr));
+    return error;
 }
 
 void lmdb_file::end_read(MDB_txn* transaction) {
@@ -185,20 +184,21 @@ lmdb_file::result lmdb_file::erase_all(std::string& why) {
     return result_of(error, why);
 }
 
-bool lmdb_file::scan(std::string& from, std::size_t limit, const visitor& visit) {
+lmdb_file::result lmdb_file::scan(std::string& from,
+                                  std::size_t limit,
+                                  const visitor& visit,
+                                  std::string& why) {
     reading all(*this);
-    MDB_cursor* const cursor = all.cursor();
-    if (cursor == nullptr) return false;
     MDB_val key = value_of(from);
     MDB_val value{};
-    int error = mdb_cursor_get(cursor, &key, &value, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
+    int error = all.step(key, value, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
     for (std::size_t n = 0; error == MDB_SUCCESS && n < limit; ++n) {
         visit(bytes_of(key), bytes_of(value));
-        error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        error = all.step(key, value, MDB_NEXT);
     }
-    const bool more = error == MDB_SUCCESS;
-    if (more) from = bytes_of(key);
-    return more;
+    if (error == MDB_SUCCESS) from = bytes_of(key);
+    if (error == MDB_NOTFOUND) from.clear();
+    return error == MDB_NOTFOUND ? result::done : result_of(error, why);
 }
 
 std::size_t lmdb_file::entries() {

@@ -41,9 +41,12 @@ public:
     // one is free: a transaction changes no more records than a small part of the map has pages.
     [[nodiscard]] result write(const changes& all, std::string& why);
     [[nodiscard]] result erase_all(std::string& why);
-    // At most `limit` entries from `from` on, in order of keys; `from` becomes the next key. False
-    // at the end, or when it cannot be read.
-    bool scan(std::string& from, std::size_t limit, const visitor& visit);
+    // At most `limit` entries from `from` on, "" for the first, in order of keys; `from` becomes
+    // the next key, or "" at the end.
+    [[nodiscard]] result scan(std::string& from,
+                              std::size_t limit,
+                              const visitor& visit,
+                              std::string& why);
     [[nodiscard]] std::size_t entries();
     [[nodiscard]] double used();  // of the map, 0 to 1
 
@@ -51,7 +54,7 @@ private:
     class reading;
 
     lmdb_file() = default;
-    [[nodiscard]] MDB_txn* begin_read();
+    [[nodiscard]] int begin_read(MDB_txn*& transaction);  // an error of liblmdb
     void end_read(MDB_txn* transaction);
 
     MDB_env* environment_ = nullptr;

@@ -143,8 +143,9 @@ public:
     }
 
 private:
-    // What is queued for this key, or in the file; empty when it is to be erased. False: a group was
-    // finished since the file was read, and what that forgot is no longer known to be forgotten.
+    // What is queued for this key, or in the file; empty when it is to be erased. False: a group
+    // was finished since the file was read, and what that forgot is no longer known to be
+    // forgotten.
     bool look(const std::string& name, std::optional<std::string>& bytes) const {
         std::shared_ptr<lmdb_file> file;
         std::size_t finished = 0;

@@ -20,16 +20,16 @@ lmdb_file::result erase_where(lmdb_file& file,
                               const std::function<bool(std::string_view)>& condition,
                               std::string& why) {
     std::string from;
-    for (bool more = true; more;) {
+    auto result = lmdb_file::result::done;
+    do {
         lmdb_file::changes gone;
-        more = file.scan(from, step, [&](std::string_view key, std::string_view bytes) {
+        const auto note = [&](std::string_view key, std::string_view bytes) {
             if (key != about_key && condition(bytes)) gone.emplace(key, std::string());
-        });
-        if (gone.empty()) continue;
-        const auto result = file.write(gone, why);
-        if (result != lmdb_file::result::done) return result;
-    }
-    return lmdb_file::result::done;
+        };
+        result = file.scan(from, step, note, why);
+        if (result == lmdb_file::result::done) result = file.write(gone, why);
+    } while (result == lmdb_file::result::done && !from.empty());
+    return result;
 }
 
 lmdb_file::result erase_expired(lmdb_file& file,
@@ -55,8 +55,10 @@ lmdb_file::result erase_oldest(lmdb_file& file, std::string& why) {
         if (const auto head = head_of(bytes)) times.push_back(head->learnt);
     };
     std::string from;
-    while (file.scan(from, step, note)) {
-    }
+    do {
+        const auto result = file.scan(from, step, note, why);
+        if (result != lmdb_file::result::done) return result;
+    } while (!from.empty());
     if (times.empty()) return lmdb_file::result::done;
     const auto tenth = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 10);
     std::nth_element(times.begin(), tenth, times.end());
@@ -68,21 +70,24 @@ lmdb_file::result erase_oldest(lmdb_file& file, std::string& why) {
     return erase_where(file, is_old, why);
 }
 
-store::page read_page(lmdb_file& file,
-                      std::string from,
-                      std::size_t limit,
-                      const hash_seed& seed,
-                      const std::function<bool(std::string_view)>& skips) {
+std::optional<store::page> read_page(lmdb_file& file,
+                                     std::string from,
+                                     std::size_t limit,
+                                     const hash_seed& seed,
+                                     const std::function<bool(std::string_view)>& skips) {
     store::page found;
-    const bool more = file.scan(from, limit, [&](std::string_view name, std::string_view bytes) {
+    const auto decoded = [&](std::string_view name, std::string_view bytes) {
         if (name == about_key || name.size() != digest::size || skips(bytes)) return;
         std::array<char, digest::size> key{};
         std::copy(name.begin(), name.end(), key.begin());
         if (auto r = decode(bytes, digest::of_bytes(key), seed)) {
             found.records.push_back(std::move(*r));
         }
-    });
-    if (more) found.next = std::move(from);
+    };
+    std::string why;
+    const auto result = file.scan(from, limit, decoded, why);
+    if (result != lmdb_file::result::done) return std::nullopt;
+    found.next = std::move(from);
     return found;
 }
 

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,8 +32,8 @@ namespace callforward::milter::verdicts {
 // The tenth that was learnt first, about.
 [[nodiscard]] lmdb_file::result erase_oldest(lmdb_file& file, std::string& why);
 
-// From a key on, without what `skips`; decoded, and so checked.
-[[nodiscard]] store::page read_page(
+// From a key on, without what `skips`; decoded, and so checked. Nothing when it cannot be read.
+[[nodiscard]] std::optional<store::page> read_page(
     lmdb_file& file,
     std::string from,
     std::size_t limit,

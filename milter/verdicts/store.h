@@ -48,7 +48,8 @@ public:
         std::vector<record> records;
         std::string next;  // where the next page begins; "": this was the last
     };
-    // At most about `limit` records from a page's beginning on, "" for the first.
+    // At most about `limit` records from a page's beginning on, "" for the first. Nothing when it
+    // cannot be read, too.
     [[nodiscard]] virtual std::optional<page> list(const std::string& /*from*/,
                                                    std::size_t /*limit*/) {
         return std::nullopt;
