@@ -98,19 +98,20 @@ public:
 
     bool flush(std::chrono::milliseconds at_most) {
         std::unique_lock lock(mutex_);
-        const auto written = [this] { return queue_.empty() && writing_.empty(); };
+        // With what waits now; not with what will come after it.
+        const std::size_t group = queue_.empty() ? begun_ : begun_ + 1;
         urgent_ = true;
         const std::size_t failures = failures_;
         if (failing_ && file_) next_try_ = clock::now();  // somebody waits for it
         wake_.notify_one();
         changed_.wait_for(
-            lock, at_most, [&] { return !file_ || failures_ != failures || written(); });
-        return written();
+            lock, at_most, [&] { return !file_ || failures_ != failures || finished_ >= group; });
+        return failures_ == failures && finished_ >= group;
     }
 
     std::optional<page> list(std::string from, std::size_t limit) {
         constexpr std::chrono::milliseconds for_the_queue{500};
-        flush(for_the_queue);
+        if (from.empty()) flush(for_the_queue);
         const auto file = this->file();
         if (!file) return std::nullopt;
         return read_page(*file, std::move(from), limit, seed(), [this](std::string_view bytes) {
@@ -230,6 +231,7 @@ private:
         {
             const std::lock_guard lock(mutex_);
             std::swap(queue_, writing_);
+            ++begun_;
             urgent_ = false;
         }
         std::string why;
@@ -261,7 +263,7 @@ private:
             const std::lock_guard lock(mutex_);
             if (r != result::done) give_back();
             writing_ = {};
-            ++finished_;
+            finished_ = begun_;
             failing_ = r != result::done;
             if (failing_) next_try_ = clock::now() + options_.try_again;
             if (failing_) ++failures_;
@@ -327,7 +329,8 @@ private:
     bool urgent_ = false;
     bool failing_ = false;
     std::size_t failures_ = 0;
-    std::size_t finished_ = 0;  // groups
+    std::size_t begun_ = 0;  // groups
+    std::size_t finished_ = 0;
     bool stopping_ = false;
     clock::time_point next_sweep_;
     clock::time_point next_try_;
