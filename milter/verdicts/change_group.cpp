@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <new>
+#include <utility>
 
 namespace callforward::milter::verdicts {
 
@@ -88,6 +89,28 @@ void change_group::give_forgotten_to(change_group& later) {
         later.forgotten.push_back({forgetting::what::everything, {}});
     }
     forgotten.clear();
+}
+
+std::optional<std::string> change_groups::find(const std::string& name) const {
+    const auto row = waiting.changes.find(name);
+    if (row != waiting.changes.end()) return row->second;
+    const auto old = writing.changes.find(name);
+    if (old == writing.changes.end()) return std::nullopt;
+    return waiting.forgets(old->second) ? std::string() : old->second;
+}
+
+void change_groups::begin() {
+    std::swap(waiting, writing);
+    ++begun;
+}
+
+void change_groups::finish(bool done) {
+    try {
+        if (!done) writing.give_to(waiting);
+    } catch (const std::bad_alloc&) {  // some verdicts are lost, as by a kill
+    }
+    writing = {};
+    finished = begun;
 }
 
 }  // namespace callforward::milter::verdicts

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,26 @@ struct change_group {
 
 private:
     void give_forgotten_to(change_group& later);
+};
+
+// The group that waits and the one that is being written; numbered, so that who waits for one, or
+// has looked while there was one, knows whether it is finished.
+struct change_groups {
+    change_group waiting;
+    change_group writing;
+    std::size_t begun = 0;
+    std::size_t finished = 0;
+
+    // Nothing: no change of this key; empty: it is to be erased.
+    [[nodiscard]] std::optional<std::string> find(const std::string& name) const;
+    [[nodiscard]] bool forgets(std::string_view record_bytes) const {
+        return waiting.forgets(record_bytes) || writing.forgets(record_bytes);
+    }
+    // With all that waits now.
+    [[nodiscard]] std::size_t last() const { return waiting.empty() ? begun : begun + 1; }
+    void begin();
+    // Not done: what was being written waits again, before what has come since.
+    void finish(bool done);
 };
 
 }  // namespace callforward::milter::verdicts

@@ -49,7 +49,7 @@ public:
     void leave() {
         {
             const std::lock_guard lock(mutex_);
-            if (queue_.forgotten.empty() && writing_.forgotten.empty()) return;
+            if (groups_.waiting.forgotten.empty() && groups_.writing.forgotten.empty()) return;
             if (file_ && file_->entries() <= 1) return;
         }
         remove_file();
@@ -82,8 +82,9 @@ public:
         bool wakes = false;
         {
             const std::lock_guard lock(mutex_);
-            wakes = queue_.empty() || queue_.changes.size() + 1 == options_.group_size;
-            queue_.put(key.text(), std::move(bytes), options_.queued, options_.outdated);
+            wakes = groups_.waiting.empty() ||
+                    groups_.waiting.changes.size() + 1 == options_.group_size;
+            groups_.waiting.put(key.text(), std::move(bytes), options_.queued, options_.outdated);
         }
         if (wakes) wake_.notify_one();
     }
@@ -91,22 +92,22 @@ public:
     void forget(const forgetting& what) {
         {
             const std::lock_guard lock(mutex_);
-            queue_.forget(what);
+            groups_.waiting.forget(what);
         }
         wake_.notify_one();
     }
 
     bool flush(std::chrono::milliseconds at_most) {
         std::unique_lock lock(mutex_);
-        // With what waits now; not with what will come after it.
-        const std::size_t group = queue_.empty() ? begun_ : begun_ + 1;
+        const std::size_t group = groups_.last();  // not what will come after it
         urgent_ = true;
         const std::size_t failures = failures_;
         if (failing_ && file_) next_try_ = clock::now();  // somebody waits for it
         wake_.notify_one();
-        changed_.wait_for(
-            lock, at_most, [&] { return !file_ || failures_ != failures || finished_ >= group; });
-        return failures_ == failures && finished_ >= group;
+        changed_.wait_for(lock, at_most, [&] {
+            return !file_ || failures_ != failures || groups_.finished >= group;
+        });
+        return failures_ == failures && groups_.finished >= group;
     }
 
     std::optional<page> list(std::string from, std::size_t limit) {
@@ -152,29 +153,21 @@ private:
         std::size_t finished = 0;
         {
             const std::lock_guard lock(mutex_);
-            bytes = queued(name);
+            bytes = groups_.find(name);
             file = file_;
-            finished = finished_;
+            finished = groups_.finished;
         }
         if (bytes || !file) return true;
         bytes = file->get(name);
         if (!bytes) return true;
         const std::lock_guard lock(mutex_);
-        if (queue_.forgets(*bytes) || writing_.forgets(*bytes)) bytes.reset();
-        return !bytes || finished_ == finished;
-    }
-
-    std::optional<std::string> queued(const std::string& name) const {
-        const auto row = queue_.changes.find(name);
-        if (row != queue_.changes.end()) return row->second;
-        const auto old = writing_.changes.find(name);
-        if (old == writing_.changes.end()) return std::nullopt;
-        return queue_.forgets(old->second) ? std::string() : old->second;
+        if (groups_.forgets(*bytes)) bytes.reset();
+        return !bytes || groups_.finished == finished;
     }
 
     bool is_forgotten(std::string_view bytes) const {
         const std::lock_guard lock(mutex_);
-        return queue_.forgets(bytes) || writing_.forgets(bytes);
+        return groups_.forgets(bytes);
     }
 
     // Seeds are few and never freed: readers hold no lock.
@@ -207,14 +200,14 @@ private:
         for (;;) {
             const bool waits = !file_ || failing_;
             const auto until = waits ? next_try_ : next_sweep_;
-            const bool works = !waits && !queue_.empty();
+            const bool works = !waits && !groups_.waiting.empty();
             if (stopping_ || works || clock::now() >= until) break;
             wake_.wait_until(lock, until);
         }
         const auto full_at = clock::now() + options_.group_delay;
         const auto enough = [this] {
-            return stopping_ || urgent_ || queue_.empty() ||
-                   queue_.changes.size() >= options_.group_size;
+            return stopping_ || urgent_ || groups_.waiting.empty() ||
+                   groups_.waiting.changes.size() >= options_.group_size;
         };
         wake_.wait_until(lock, full_at, enough);
         return !stopping_;
@@ -230,8 +223,7 @@ private:
     void write_queue() {
         {
             const std::lock_guard lock(mutex_);
-            std::swap(queue_, writing_);
-            ++begun_;
+            groups_.begin();
             urgent_ = false;
         }
         std::string why;
@@ -242,7 +234,7 @@ private:
             if (r == result::done) r = write_group(why);
         }
         r == result::done ? condition_.usable() : condition_.failing(condition_.unwritable, why);
-        const bool nothing_counts = writing_.forgets_everything();
+        const bool nothing_counts = groups_.writing.forgets_everything();
         finish_group(r);
         // Damaged again, though it was looked at: not before the next try.
         was_damaged_ = r == result::damaged && !was_damaged_;
@@ -261,9 +253,7 @@ private:
     void finish_group(result r) {
         {
             const std::lock_guard lock(mutex_);
-            if (r != result::done) give_back();
-            writing_ = {};
-            finished_ = begun_;
+            groups_.finish(r == result::done);
             failing_ = r != result::done;
             if (failing_) next_try_ = clock::now() + options_.try_again;
             if (failing_) ++failures_;
@@ -271,20 +261,13 @@ private:
         changed_.notify_all();
     }
 
-    void give_back() {
-        try {
-            writing_.give_to(queue_);
-        } catch (const std::bad_alloc&) {  // some verdicts are lost, as by a kill
-        }
-    }
-
     result write_group(std::string& why) {
         result r = result::done;
-        if (!writing_.forgotten.empty()) {
-            const auto forgets = [this](auto bytes) { return writing_.forgets(bytes); };
+        if (!groups_.writing.forgotten.empty()) {
+            const auto forgets = [this](auto bytes) { return groups_.writing.forgets(bytes); };
             r = erase_where(*file_, forgets, why);
         }
-        return r == result::done ? file_->write(writing_.changes, why) : r;
+        return r == result::done ? file_->write(groups_.writing.changes, why) : r;
     }
 
     void open() {
@@ -295,7 +278,7 @@ private:
         if (!opened.file) return;
         if (opened.seed != seed()) {
             adopt(opened.seed);
-            if (queue_.lose_names()) condition_.warn(condition_.late);
+            if (groups_.waiting.lose_names()) condition_.warn(condition_.late);
         }
         failing_ = false;
         room_.begin_anew();
@@ -323,14 +306,11 @@ private:
     std::condition_variable changed_;  // of those who wait for it
     // Shared with readers that are in it while the thread drops it. Changed by the thread only.
     std::shared_ptr<lmdb_file> file_;
-    change_group queue_;
-    change_group writing_;  // changed by the thread only
+    change_groups groups_;  // what is being written is changed by the thread only
     bool tried_ = false;
     bool urgent_ = false;
     bool failing_ = false;
     std::size_t failures_ = 0;
-    std::size_t begun_ = 0;  // groups
-    std::size_t finished_ = 0;
     bool stopping_ = false;
     clock::time_point next_sweep_;
     clock::time_point next_try_;
