@@ -1,5 +1,5 @@
 // Room in an LMDB file: what has expired goes, and when four fifths of the map are used, the oldest
-// tenth.
+// tenth, of what is not deliverable first.
 //
 // use() by any thread, all else on the store's thread.
 #pragma once

@@ -9,9 +9,9 @@
 // that is damaged or no database of ours is moved aside (".corrupt-<time>"). What cannot be opened
 // or written is said once, tried again every minute, and done without meanwhile; where everything
 // is to be forgotten and that cannot be written, or anything until the end, the file is removed, so
-// that no restart believes it. Bounded: expired
-// records are swept, and when four fifths of the map are used, the oldest tenth goes; of changes
-// that wait, so many are kept whole, and of more only that the file's record is outdated.
+// that no restart believes it. Bounded: expired records are swept, and when four fifths of the map
+// are used, the oldest tenth goes, of what is not deliverable first; of changes that wait, so many
+// are kept whole, and of more only that the file's record is outdated.
 #pragma once
 
 #include "milter/log.h"

@@ -50,22 +50,29 @@ lmdb_file::result erase_expired(lmdb_file& file,
 }
 
 lmdb_file::result erase_oldest(lmdb_file& file, std::string& why) {
-    std::vector<wall_time> times;
+    std::vector<wall_time> deliverable;
+    std::vector<wall_time> others;
     const auto note = [&](std::string_view, std::string_view bytes) {
-        if (const auto head = head_of(bytes)) times.push_back(head->learnt);
+        if (const auto head = head_of(bytes)) {
+            (head->deliverable ? deliverable : others).push_back(head->learnt);
+        }
     };
     std::string from;
     do {
         const auto result = file.scan(from, step, note, why);
         if (result != lmdb_file::result::done) return result;
     } while (!from.empty());
-    if (times.empty()) return lmdb_file::result::done;
-    const auto tenth = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 10);
-    std::nth_element(times.begin(), tenth, times.end());
-    const wall_time last = *tenth;
+    const std::size_t tenth = (deliverable.size() + others.size()) / 10;
+    // Half of the others, if they are so few: what is newest among them is worth as much as ever.
+    const bool spares = others.size() >= std::max<std::size_t>(tenth, 1);
+    if (!spares) others.insert(others.end(), deliverable.begin(), deliverable.end());
+    if (others.empty()) return lmdb_file::result::done;
+    const auto last =
+        others.begin() + static_cast<std::ptrdiff_t>(std::min(tenth, others.size() / 2));
+    std::nth_element(others.begin(), last, others.end());
     const auto is_old = [&](std::string_view bytes) {
         const auto head = head_of(bytes);
-        return !head || head->learnt <= last;
+        return !head || (head->learnt <= *last && !(spares && head->deliverable));
     };
     return erase_where(file, is_old, why);
 }

@@ -29,7 +29,8 @@ namespace callforward::milter::verdicts {
                                               std::chrono::seconds remembered,
                                               std::string& why);
 
-// The tenth that was learnt first, about.
+// The tenth that was learnt first, about: of what is not deliverable, where that is a tenth or
+// more, so that a flood of unknown addresses pushes out no good one.
 [[nodiscard]] lmdb_file::result erase_oldest(lmdb_file& file, std::string& why);
 
 // From a key on, without what `skips`; decoded, and so checked. Nothing when it cannot be read.

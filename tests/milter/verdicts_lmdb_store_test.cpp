@@ -175,6 +175,31 @@ TEST_CASE("A full store drops what is oldest, says so once, and goes on") {
     CHECK_FALSE(has(s, 0));
 }
 
+TEST_CASE("A full store drops refusals, however new, before what is deliverable") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    auto options = options_in(folder.path(), log);
+    options.map_size = std::size_t{4} << 20U;
+    options.group_size = 200;
+    lmdb_store s(options);
+    const auto begin = tests::wall_now() - 10min;
+    const auto is_good = [](std::uint64_t n) { return n % 3 != 0; };
+    for (std::uint64_t n = 0; n < 3000; ++n) {
+        if (is_good(n)) s.put(key_of_number(n), record_of_number(n, begin));
+    }
+    for (std::uint64_t n = 3000; n < 90000; n += 3) {
+        s.put(key_of_number(n), record_of_number(n, begin + std::chrono::milliseconds(n)));
+        if (n % 600 == 0) CHECK(s.flush(20s));
+    }
+    CHECK(s.flush(20s));
+    CHECK(log->lines.size() == 1);
+    std::size_t kept = 0;
+    for (std::uint64_t n = 0; n < 3000; ++n) kept += is_good(n) && has(s, n) ? 1 : 0;
+    CHECK(kept == 2000);
+    CHECK_FALSE(has(s, 3000));
+    CHECK(has(s, 89997));
+}
+
 TEST_CASE("A directory that cannot be used is said once, and tried again") {
     const scratch_folder folder;
     const auto log = std::make_shared<said>();
