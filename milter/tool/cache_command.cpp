@@ -112,6 +112,7 @@ int exit_code(bool unwritten) {
 struct import_sums {
     std::size_t known = 0;
     std::size_t bad = 0;
+    std::size_t denied = 0;
     bool unwritten = false;
     shared_state shared;
 };
@@ -125,6 +126,13 @@ std::string_view first_word(std::string_view text) {
         }
     }
     return text.substr(0, text.find_first_of(" \t\r", std::min(from, text.size())));
+}
+
+// Behind the address, as "cache export" writes it.
+bool denies(std::string_view rest) {
+    if (!rest.starts_with('\t')) return false;
+    const auto outcome = rest.substr(1, rest.find('\t', 1) - 1);
+    return outcome == "undeliverable" || outcome == "undetermined";
 }
 
 // What goes on in an indented line is the value of the table's entry before it.
@@ -155,6 +163,7 @@ import_sums import_all(const daemon_client& daemon, std::istream& from, const st
     std::uint64_t done = 0;
     for (;;) {
         const listed_addresses some = read_addresses(from, in_one_request, line);
+        sums.denied += some.denied;
         if (some.good.empty() && some.bad.empty()) {
             if (from.bad()) cannot_read(file, errno);  // a folder, say
             break;
@@ -189,6 +198,10 @@ listed_addresses read_addresses(std::istream& from, std::size_t most, std::size_
         if (begin == std::string::npos || text[begin] == '#') continue;
         text = text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
         const std::string word(first_word(text));
+        if (denies(std::string_view(text).substr(word.size()))) {
+            ++found.denied;
+            continue;
+        }
         const bool good = word.size() <= longest_line && smtpclient::mailbox::parse(word);
         (good ? found.good : found.bad)
             .push_back({good ? word : text.substr(0, longest_line), line});
@@ -270,7 +283,7 @@ int run_cache_import(const daemon_options& o, const std::string& file) {
     const import_sums sums =
         import_all(daemon_client(o), from_input ? std::cin : opened, from_input ? "(input)" : file);
     if (o.json) {
-        json said{{"known", sums.known}, {"bad", sums.bad}};
+        json said{{"known", sums.known}, {"bad", sums.bad}, {"passed_over", sums.denied}};
         sums.shared.put_into(said);
         if (sums.unwritten) said["written"] = false;
         std::cout << said.dump() << '\n';
@@ -278,6 +291,11 @@ int run_cache_import(const daemon_options& o, const std::string& file) {
         std::cout << sums.known << " addresses are known to exist";
         if (sums.bad > 0) std::cout << "; " << sums.bad << " lines were no addresses";
         std::cout << ".\n";
+        if (sums.denied > 0) {
+            std::cout << sums.denied
+                      << " lines were passed over: they are of an export, of recipients that were "
+                         "not deliverable.\n";
+        }
         std::cout << sums.shared.words();
     }
     const int code = exit_code(sums.unwritten);

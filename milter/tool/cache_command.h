@@ -19,7 +19,8 @@ struct listed_addresses {
         std::size_t number;
     };
     std::vector<line> good;
-    std::vector<line> bad;  // no mailbox
+    std::vector<line> bad;   // no mailbox
+    std::size_t denied = 0;  // lines of an export whose outcome is not "deliverable"
 };
 // The next at most `most` lines that hold something; line counts on from the last call.
 [[nodiscard]] listed_addresses read_addresses(std::istream& from,

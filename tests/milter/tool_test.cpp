@@ -207,6 +207,21 @@ TEST_CASE("A table of Postfix is a file of addresses: the first words of its ent
     CHECK(found == "user@a.test:1 x@a.test:2 \"a b\"@a.test:5 last@a.test:6 ");
 }
 
+TEST_CASE("Of an export only those who are deliverable are addresses that are known to exist") {
+    std::istringstream file(
+        "good@a.test\tdeliverable\taccepted\t250\t1\t2\n"
+        "bad@a.test\tundeliverable\tunknown_user\t550\t1\t2\n"
+        "\"a b\"@a.test\tundetermined\ttimed_out\t\t1\t2\n"
+        "x@a.test undeliverable\ny@a.test\tundeliverable\n");
+    std::size_t line = 0;
+    const listed_addresses all = read_addresses(file, 100, line);
+    REQUIRE(all.good.size() == 2);
+    CHECK(all.good[0].text == "good@a.test");
+    CHECK(all.good[1].text == "x@a.test");
+    CHECK(all.bad.empty());
+    CHECK(all.denied == 3);
+}
+
 TEST_CASE("What has an at sign is an address, anything else a domain") {
     CHECK(about("u@a.test").dump() == R"({"address":"u@a.test"})");
     CHECK(about("a.test").dump() == R"({"domain":"a.test"})");
