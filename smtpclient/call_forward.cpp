@@ -107,7 +107,9 @@ private:
         v.mx = finder_.exchangers();
         const std::string& remark = finder_.remark().empty() ? watched_ : finder_.remark();
         if (!remark.empty()) {
-            const std::string said = v.reply ? printable(v.reply->text()) : std::string{};
+            // Of an acceptance nobody wants its text, and what differs for each is kept for each.
+            const bool tells = v.reply && v.outcome() != outcome::deliverable;
+            const std::string said = tells ? printable(v.reply->text()) : std::string{};
             const std::string rest = v.detail.empty() ? said : v.detail;
             v.detail = remark + (rest.empty() ? "" : "; " + rest);
         }
