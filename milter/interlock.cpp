@@ -23,6 +23,10 @@ std::set<std::string, std::less<>> lower_case(const std::vector<std::string>& ad
     return all;
 }
 
+bool counts_flips(const interlock_settings& s) {
+    return s.flip_limit > 0 && s.flip_window.count() > 0;
+}
+
 }  // namespace
 
 bool is_refusal(const smtpclient::verdict& v) {
@@ -57,7 +61,7 @@ standing interlock::learn(const smtpclient::mailbox& recipient,
 
     const std::lock_guard lock(mutex_);
     const bool is_canary = canaries_.contains(folded);
-    const bool flipped = refused && former == outcome::deliverable && settings_.flip_limit > 0;
+    const bool flipped = refused && former == outcome::deliverable && counts_flips(settings_);
     auto its = domains_.find(domain);
     if (its == domains_.end()) {
         const bool matters = flipped || (is_canary && verdicts::denies(v));
@@ -96,7 +100,7 @@ void interlock::learn_elsewhere(const smtpclient::mailbox& recipient, time_point
     if (!recipient.domain()) return;
     const auto address = verdicts::seeded_hash(recipient.key(), verdicts::hash_seed::of_process());
     const std::lock_guard lock(mutex_);
-    if (settings_.flip_limit == 0) return;
+    if (!counts_flips(settings_)) return;
     auto its = domains_.find(recipient.domain()->name());
     if (its == domains_.end()) {
         if (!make_room(now)) return;

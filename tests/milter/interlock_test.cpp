@@ -103,6 +103,16 @@ TEST_CASE("Refusals of addresses that were never deliverable are no flips") {
     CHECK(w.lock.states(start).empty());
 }
 
+TEST_CASE("Without a window nothing is a flip, and nothing in doubt") {
+    interlock_settings s = with(20);
+    s.flip_window = 0s;
+    watched w(s);
+    CHECK(w.refuse(30, start) == 0);
+    w.lock.learn_elsewhere(address("u@a.test"), start);
+    CHECK_FALSE(w.learn("u@a.test", unknown));
+    CHECK_FALSE(w.closed());
+}
+
 TEST_CASE("Only a reply to RCPT is a flip, and only a refusal") {
     watched w(with(1));
     CHECK_FALSE(w.learn("u@a.test", no_domain, start, outcome::deliverable));
