@@ -27,7 +27,7 @@ public:
         : table_(deliverable, others), random_(random) {}
 
     // stale: how long after its life a deliverable is given; remembered: how long a refusal is
-    // kept, for the next one to be compared with.
+    // kept, or what has its number of repeats, for the next one to be compared with.
     std::optional<known> find(const digest& key,
                               steady_clock::time_point now,
                               std::chrono::seconds stale,
@@ -49,8 +49,9 @@ public:
             k.stale = true;
             return k;
         }
-        const bool refusal = e->verdict->outcome() == smtpclient::outcome::undeliverable;
-        if (!refusal || over >= remembered) table_.erase(*e);
+        const bool counts =
+            e->repeats > 0 || e->verdict->outcome() == smtpclient::outcome::undeliverable;
+        if (!counts || over >= remembered) table_.erase(*e);
         return std::nullopt;
     }
 

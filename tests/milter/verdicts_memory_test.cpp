@@ -273,6 +273,7 @@ TEST_CASE("A failed probe between two refusals of one sender does not reset thei
     memory m{cache_settings{}};
     m.store(user(1), bare, start);
     m.store(user(1), failed, start + 601s);
+    CHECK_FALSE(m.find(user(1), start + 635s));
     m.store(user(1), bare, start + 640s);
     CHECK(reason_at(m, user(1), start + 640s + 1000s) == reason::unknown_user);
 }
