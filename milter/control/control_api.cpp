@@ -2,6 +2,7 @@
 
 #include "dns/domain.h"
 #include "milter/control/requests.h"
+#include "milter/control/responses.h"
 #include "milter/control/values.h"
 #include "milter/log.h"
 #include "smtpclient/printable.h"
@@ -24,24 +25,6 @@ constexpr std::chrono::milliseconds patience_with_store{3000};
 constexpr std::chrono::milliseconds patience_with_disk{1000};
 constexpr std::size_t most_shown = 1000;
 constexpr std::size_t page_size = 5000;
-constexpr int bad_request = 400;
-constexpr int not_found = 404;
-constexpr int method_not_allowed = 405;
-constexpr int conflict = 409;
-constexpr int unprocessable = 422;
-
-http_response good(const json& j) {
-    return {.status = 200, .body = text_of(j)};
-}
-
-http_response wrong(int status, const std::string& why) {
-    return {.status = status, .body = text_of({{"error", why}})};
-}
-
-std::string parameter(const http_request& r, const std::string& name) {
-    const auto found = r.parameters.find(name);
-    return found == r.parameters.end() ? std::string{} : found->second;
-}
 
 void log_change(const http_request& r, std::string_view what, std::string_view about) {
     log::say(log_level::info,

@@ -2,6 +2,7 @@
 #include "dns/domain.h"
 #include "milter/control/control_api.h"
 #include "milter/control/requests.h"
+#include "milter/control/responses.h"
 #include "milter/control/values.h"
 #include "milter/explain_request.h"
 #include "smtpclient/mailbox.h"
@@ -17,24 +18,8 @@ namespace callforward::milter::control {
 
 namespace {
 
-constexpr int bad_request = 400;
-constexpr int not_found = 404;
 constexpr std::size_t most_decisions = 1000;
 constexpr std::chrono::seconds longest_story{70};
-
-http_response good(const json& j) {
-    return {.status = 200, .body = text_of(j)};
-}
-
-http_response wrong(int status, const std::string& why) {
-    return {.status = status, .body = text_of({{"error", why}})};
-}
-
-// Of a query; `otherwise` where it is not there or no number.
-std::size_t number_in(const http_request& r, const std::string& name, std::size_t otherwise) {
-    const auto found = r.parameters.find(name);
-    return found == r.parameters.end() ? otherwise : number_or(found->second, otherwise);
-}
 
 json lines_of(const std::string& text) {
     json lines = json::array();
@@ -75,7 +60,7 @@ std::optional<known_route> last_route_to(const std::string& rcpt, const recent_d
 http_response control_api::decisions(const http_request& r) {
     constexpr std::size_t usual = 100;
     json j{{"decisions", json::array()}};
-    const std::size_t most = std::min(number_in(r, "limit", usual), most_decisions);
+    const std::size_t most = std::min(number_or(parameter(r, "limit"), usual), most_decisions);
     for (const auto& d : watched_.asking.seen().recent.latest(most)) {
         j["decisions"].push_back(to_json(d, true));
     }
@@ -85,7 +70,7 @@ http_response control_api::decisions(const http_request& r) {
 http_response control_api::report(const http_request& r) {
     constexpr std::size_t day = 86400;
     constexpr std::size_t most = 31 * day;
-    const auto span = std::chrono::seconds(std::min(number_in(r, "since", day), most));
+    const auto span = std::chrono::seconds(std::min(number_or(parameter(r, "since"), day), most));
     const auto domain = r.parameters.find("domain");
     const std::string name =
         domain == r.parameters.end() ? "" : smtpclient::to_lower(domain->second);
