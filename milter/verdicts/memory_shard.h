@@ -60,13 +60,13 @@ public:
                                     steady_clock::time_point now) {
         const std::lock_guard lock(mutex_);
         const bool says = says_something(*fresh.verdict);
-        if (entry* const old = table_.find(fresh.key)) {
+        entry* const old = table_.find(fresh.key);
+        if (old != nullptr) {
             if (old->expires > now && says_something(*old->verdict) && !says) return std::nullopt;
             fresh.repeats = repeats_after(*old, *fresh.verdict, s, now);
-            const auto life = lifetime(*fresh.verdict, s, fresh.repeats);
-            if (says || life.count() > 0) table_.erase(*old);
         }
         const auto life = lifetime(*fresh.verdict, s, fresh.repeats);
+        if (old != nullptr && (says || life.count() > 0)) table_.erase(*old);
         if (life.count() <= 0) return std::nullopt;
         fresh.learnt = now;
         fresh.expires = now + jittered(life);
