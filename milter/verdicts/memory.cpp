@@ -162,13 +162,6 @@ void memory::restore(const kept_entry& e,
     shard_of(e.key).restore(std::move(restored), checked.has_value());
 }
 
-kept_entry memory::declare(const digest& key,
-                           const recipient_tags& tags,
-                           steady_clock::time_point now) {
-    forget_addresses({tags.address});
-    return enter_declared(key, tags, now);
-}
-
 kept_entry memory::enter_declared(const digest& key,
                                   const recipient_tags& tags,
                                   steady_clock::time_point now) {

@@ -113,10 +113,8 @@ public:
                  const recipient_tags& tags,
                  const smtpclient::verdict& v,
                  std::optional<steady_clock::time_point> checked = std::nullopt);
-    // The address exists, whatever was known before: deliverable under every route and policy,
-    // until a next hop says otherwise.
-    kept_entry declare(const digest& key, const recipient_tags& tags, steady_clock::time_point now);
-    // The same of one of many, for whom forget_addresses() has been called.
+    // The address exists, whatever was known before, which forget_addresses() has forgotten:
+    // deliverable under every route and policy, until a next hop says otherwise.
     kept_entry enter_declared(const digest& key,
                               const recipient_tags& tags,
                               steady_clock::time_point now);

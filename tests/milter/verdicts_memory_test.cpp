@@ -392,14 +392,18 @@ TEST_CASE("An address or a domain can be forgotten, and an address be declared t
     CHECK(m.find(other, start));
 
     m.store(user(3), unknown, start);
-    m.declare(user(3).declared(), user(3).tags(), start);
+    const auto declare = [&](const question_key& key) {
+        m.forget_addresses({key.tags().address});
+        m.enter_declared(key.declared(), key.tags(), start);
+    };
+    declare(user(3));
     CHECK(reason_at(m, user(3), start + 1h) == reason::accepted);
     m.store(user(3), failed, start + 1h);
     CHECK(reason_at(m, user(3), start + 1h) == reason::accepted);
     CHECK_FALSE(m.find(user(3), start + 20h)->refresh);
     m.store(user(3), unknown, start + 2h);
     CHECK(reason_at(m, user(3), start + 2h) == reason::unknown_user);
-    m.declare(user(4).declared(), user(4).tags(), start);
+    declare(user(4));
     CHECK_FALSE(m.find(user(4), start + 24h));
 }
 
