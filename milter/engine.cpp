@@ -129,13 +129,13 @@ engine::engine(const settings& s, unsigned shards)
               ask_in_background(q, fingerprint);
           },
           [this](const std::set<std::string>& domains, std::chrono::milliseconds lately) {
-              const auto now = verdicts::moment::now();
-              known_.forget_refusals(domains, {now.steady - lately, now.wall - lately});
+              known_.forget_refusals(domains, lately, verdicts::moment::now());
           }) {
     if (edge_) {
         edge_->on_refused([this](const smtpclient::mailbox& recipient) {
             interlock_.learn_elsewhere(recipient, clock::now());
         });
+        edge_->on_closed([this](const std::string& domain) { canaries_.note_closed(domain); });
     }
     const unsigned count = shards_of(s, shards);
     for (unsigned i = 0; i < count; ++i) {

@@ -241,6 +241,7 @@ void edge::hear(const notice& n) {
             return;
         case notice::kind::closed:
             if (!domain) return;
+            if (note_closed_ && !is_closed_elsewhere(domain->name())) note_closed_(domain->name());
             foreign_.close(domain->name(), n.edge, clock::now(), std::chrono::seconds(n.seconds));
             return;
         case notice::kind::open:

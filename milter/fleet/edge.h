@@ -66,9 +66,13 @@ public:
     // A recipient that was deliverable and is refused.
     void tell_refused(const smtpclient::mailbox& recipient);
     void tell_interlock(std::string_view domain, bool closed);
-    // Somebody else's refusals; called on an event loop. Before the first attach().
+    // Somebody else's refusals, and a domain that closes elsewhere and was closed nowhere else;
+    // called on an event loop. Before the first attach().
     void on_refused(std::function<void(const smtpclient::mailbox&)> count) {
         count_ = std::move(count);
+    }
+    void on_closed(std::function<void(const std::string& domain)> note) {
+        note_closed_ = std::move(note);
     }
     [[nodiscard]] bool is_closed_elsewhere(std::string_view domain) const {
         return foreign_.is_closed(domain, std::chrono::steady_clock::now());
@@ -106,6 +110,7 @@ private:
     std::atomic<std::uint64_t> heard_ = 0;
     unwritten_changes unwritten_;
     std::function<void(const smtpclient::mailbox&)> count_;
+    std::function<void(const std::string&)> note_closed_;
     std::mutex mutex_;
     std::set<std::string, std::less<>> closed_here_;
     struct loop {

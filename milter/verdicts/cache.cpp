@@ -123,6 +123,8 @@ void cache::take(const digest& key,
     if (r.recipient != recipient.key()) return;
     age = std::min(age, oldest);
     const kept_entry e = aged(key, r, age, declared, memory_.settings(), now.steady);
+    const bool refused = r.verdict.outcome() == outcome::undeliverable;
+    if (refused && outages_.cover(tags.domain, e.learnt)) return;
     memory_.restore(e, tags, r.verdict, now.steady);
     still_holds(recipient, looked_at, e, false);
 }
@@ -267,16 +269,22 @@ std::size_t cache::forget_domains_here(const std::set<std::string>& lower_case) 
     return memory_.forget_domains(tags);
 }
 
-std::size_t cache::forget_refusals(const std::set<std::string>& lower_case, const moment& since) {
+std::size_t cache::forget_refusals(const std::set<std::string>& lower_case,
+                                   milliseconds lately,
+                                   const moment& now) {
     const auto one_by_one = begin_change();
+    const cache_settings s = memory_.settings();
+    const auto kept = std::max(s.undeliverable, s.undeliverable_max);
     tag_set tags;
     for (const auto& name : lower_case) {
         changes_.add(name);  // for who is about to be told that it was certain
-        tags.insert(tag_of_domain(name, below_->seed()));
+        const std::uint32_t tag = tag_of_domain(name, below_->seed());
+        outages_.add(tag, now.steady - lately, now.steady, kept);
+        tags.insert(tag);
     }
-    below_->forget_refusals(tags, since.wall);
+    below_->forget_refusals(tags, now.wall - lately);
     for (const auto& name : lower_case) changes_.add(name);
-    return memory_.forget_refusals(tags, since.steady);
+    return memory_.forget_refusals(tags, now.steady - lately);
 }
 
 // Each address once, by the last word about it or all of its domain: all of memory is looked

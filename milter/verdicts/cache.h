@@ -13,6 +13,7 @@
 #include "milter/verdicts/doubts.h"
 #include "milter/verdicts/key.h"
 #include "milter/verdicts/memory.h"
+#include "milter/verdicts/outages.h"
 #include "milter/verdicts/store.h"
 #include "milter/verdicts/trust.h"
 #include "smtpclient/mailbox.h"
@@ -46,7 +47,7 @@ struct beginning {
     steady_clock::time_point when;
 };
 
-struct stored {  // what became of an answer, for a store that edges share
+struct stored {                      // what became of an answer, for a store that edges share
     std::optional<kept_entry> kept;  // nothing: it is not worth to be kept elsewhere
     bool outdates = false;           // an older "deliverable" for any sender: that is to go
 };
@@ -112,12 +113,10 @@ public:
     void on_change(std::function<void(const std::vector<change>&)> tell) {
         tell_ = std::move(tell);
     }
-    // Called before what is forgotten here or by other edges goes, with its domain ("": all), so
-    // that what was found out about a domain goes with it. One call at a time; {} waits for its
-    // end.
+    // Called before what is forgotten here or elsewhere goes, with its domain ("": all), for what
+    // was found out about it goes as well. One call at a time; {} waits for its end.
     void on_forget(std::function<void(std::string_view domain)> tell);
-    // That goes, of all domains, and nothing else: who has missed a notice cannot look up in a
-    // shared store whether it is still good.
+    // That of all domains, and nothing else: who missed a notice cannot look it up in the store.
     void forget_findings() { tell_of_forgetting({}); }
     // What other edges have changed; tells nobody. All of it before a change that is made here, or
     // all after it, as that change is told: else one of many that are declared here could be known
@@ -135,8 +134,10 @@ public:
     std::size_t forget(const smtpclient::mailbox& recipient);  // how many were in memory
     std::size_t forget_domain(std::string_view lower_case);
     std::size_t forget_all();
-    // Of domains whose next hop refuses who exists: what was refused since. Tells no other edge.
-    std::size_t forget_refusals(const std::set<std::string>& lower_case, const moment& since);
+    // Of domains whose next hop refuses who exists: what it has refused lately, here or elsewhere.
+    std::size_t forget_refusals(const std::set<std::string>& lower_case,
+                                milliseconds lately,
+                                const moment& now);
     [[nodiscard]] std::vector<known> show(const smtpclient::mailbox& recipient);
     [[nodiscard]] entry_counts count_domain(std::string_view lower_case);  // in memory
     [[nodiscard]] verdicts::store& below() { return *below_; }
@@ -151,7 +152,6 @@ public:
         below_->keep(settings.stale, settings.undeliverable_max);
     }
     [[nodiscard]] cache_settings settings() const { return memory_.settings(); }
-    // Before the process ends.
     void finish(std::chrono::milliseconds at_most) { below_->finish(at_most); }
     // Until what was changed is written; false: it is not by then.
     bool flush(std::chrono::milliseconds at_most) { return below_->flush(at_most); }
@@ -166,7 +166,6 @@ private:
              const smtpclient::mailbox& recipient,
              const smtpclient::verdict& v,
              const moment& now);
-
     // Undoes what was entered of what may be older than a change. True: there was none.
     bool still_holds(const smtpclient::mailbox& recipient,
                      change_count since,
@@ -185,6 +184,7 @@ private:
     std::unique_ptr<verdicts::store> below_;
     memory memory_;
     doubts doubts_;
+    outages outages_;
     change_counts changes_;
     std::function<void(const std::vector<change>&)> tell_;
     std::mutex changing_mutex_;  // held from the telling of a change to its end

@@ -329,12 +329,45 @@ TEST_CASE("What a domain's next hop has refused lately can be forgotten, and not
     for (const char* const rcpt : {"lately@a1.test", "lately@b2.test"})
         run.store(rcpt, unknown, after(2min));
     run.store("good@a1.test", accepted, after(2min));
-    CHECK(run.all.forget_refusals({"a1.test"}, after(1min)) == 1);
+    CHECK(run.all.forget_refusals({"a1.test"}, 1min, after(2min)) == 1);
     CHECK(records.size() == 3);
     CHECK(run.reason_of("lately@a1.test", after(3min)) == "nothing");
     for (const char* const rcpt : {"earlier@a1.test", "lately@b2.test"})
         CHECK(run.reason_of(rcpt, after(3min)) == "unknown_user");
     CHECK(run.reason_of("good@a1.test", after(3min)) == "accepted");
+}
+
+TEST_CASE("What a shared store has of a refusal that may have been an outage is not taken") {
+    kept_records none;
+    one_run run(none);
+    const auto take = [&](const std::string& rcpt,
+                          const smtpclient::verdict& v,
+                          std::chrono::milliseconds age,
+                          const moment& now) {
+        const auto q = question_of(rcpt);
+        const auto key = run.all.key_of(q, "f");
+        record r;
+        r.recipient = q.recipient.key();
+        r.verdict = v;
+        r.expires = r.learnt + 10min;
+        run.all.take(key.recipient_only(),
+                     q.recipient,
+                     key.tags(),
+                     r,
+                     age,
+                     false,
+                     now,
+                     run.all.changes_of(q.recipient));
+        return run.reason_of(rcpt, now);
+    };
+    run.all.forget_refusals({"a1.test"}, 1min, start);
+    CHECK(take("lately@a1.test", unknown, 30s, start) == "nothing");
+    CHECK(take("lately@b2.test", unknown, 30s, start) == "unknown_user");
+    CHECK(take("earlier@a1.test", unknown, 90s, start) == "unknown_user");
+    CHECK(take("good@a1.test", accepted, 30s, start) == "accepted");
+    CHECK(take("later@a1.test", unknown, 30s, after(1min)) == "unknown_user");
+    run.all.forget_refusals({"a1.test"}, 1min, after(5min));
+    CHECK(take("between@a1.test", unknown, 5min, after(5min)) == "nothing");
 }
 
 TEST_CASE("The store of the configuration is the one that is made") {

@@ -191,6 +191,29 @@ TEST_CASE("refusals that one engine sees close the domain on the other, and it o
     CHECK(soon([&] { return !e.one.is_suspended(anybody) && !e.two.is_suspended(anybody); }));
 }
 
+TEST_CASE("what was refused just before a domain closed is asked about again from both") {
+    const tests::redis_server redis;
+    settings s = sharing(redis);
+    s.cache.deliverable = 1s;
+    s.cache.stale = 1h;
+    s.interlock.flip_limit = 2;
+    s.interlock.flip_window = 3s;
+    two_engines e("", s, redis);
+    const std::vector<std::string> names{"a@a.test", "b@a.test", "c@a.test"};
+    for (const auto& name : names) CHECK(ask(e.one, about(e.host, name)) == "accepted probe");
+    e.host.use("rcpt * 550 5.1.1 no such user\n");
+    const auto q = about(e.host, "new@a.test");
+    CHECK(ask(e.one, q) == "unknown_user probe");
+    CHECK(soon([&] { return ask(e.two, q) == "unknown_user cache"; }));
+    CHECK(soon([&] {
+        for (const auto& name : names) static_cast<void>(ask(e.one, about(e.host, name)));
+        return e.one.is_suspended(q.recipient) && e.two.is_suspended(q.recipient);
+    }));
+    e.host.use("");
+    CHECK(soon([&] { return ask(e.two, q).starts_with("accepted"); }));
+    CHECK(soon([&] { return ask(e.one, q).starts_with("accepted"); }));
+}
+
 TEST_CASE("when notices are lost, memory is believed for a while, and then the store is asked") {
     tests::redis_server redis;
     settings s = sharing(redis);
