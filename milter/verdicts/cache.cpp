@@ -1,7 +1,5 @@
 #include "milter/verdicts/cache.h"
 
-#include "milter/verdicts/lmdb_store.h"
-
 #include <algorithm>
 #include <map>
 #include <set>
@@ -376,23 +374,6 @@ entry_counts cache::count_domain(std::string_view lower_case) {
 
 std::vector<known> cache::show(const smtpclient::mailbox& recipient) {
     return memory_.show(tags_of(recipient, below_->seed()).address);
-}
-
-std::string directory_of(const cache_settings& settings) {
-    constexpr std::string_view lmdb = "lmdb:";
-    return settings.store.starts_with(lmdb) ? settings.store.substr(lmdb.size()) : "";
-}
-
-std::unique_ptr<store> make_store(const cache_settings& settings) {
-    lmdb_options options;
-    options.directory = directory_of(settings);
-    if (options.directory.empty()) return std::make_unique<no_store>();
-    // A record is 200 to 400 bytes, and pages are two thirds full.
-    const std::size_t entries = settings.capacity + settings.undeliverable_capacity;
-    options.map_size = std::max<std::size_t>(entries, 65536) * 1024;
-    options.stale = settings.stale;
-    options.remembered = settings.undeliverable_max;
-    return std::make_unique<lmdb_store>(options);
 }
 
 }  // namespace callforward::milter::verdicts
