@@ -57,6 +57,8 @@ standing engine::learn(const smtpclient::mailbox& recipient,
     verdicts::stored became;
     if (how == standing::certain) {
         became = known_.store(key, recipient, v, verdicts::moment::now(), began);
+        // It has closed since, and what was refused there may have been forgotten before this was.
+        if (refused && is_suspended(recipient)) canaries_.note_closed(recipient.domain()->name());
     } else if (!is_outdated()) {
         const auto life = interlock_.doubted_for(recipient, known_.settings().undetermined);
         known_.doubt(key, v, how == standing::closed, life, clock::now());

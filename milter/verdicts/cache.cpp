@@ -24,6 +24,14 @@ bool belongs_in_store(const smtpclient::verdict& v) {
     return v.outcome() == outcome::deliverable || denies(v);
 }
 
+// Of what is read while they are forgotten it is asked after memory has it.
+bool is_of(const outages& all,
+           const record& r,
+           std::uint32_t domain,
+           steady_clock::time_point learnt) {
+    return r.verdict.outcome() == outcome::undeliverable && all.cover(domain, learnt);
+}
+
 // A record of that age as an entry of memory; its life is cut to what the configuration gives.
 kept_entry aged(const digest& key,
                 const record& r,
@@ -88,6 +96,10 @@ bool cache::restore(const digest& key,
     const auto age = from_future ? milliseconds{0} : std::min(now.wall - r->learnt, oldest);
     const kept_entry e = aged(key, *r, age, declared, memory_.settings(), now.steady);
     memory_.restore(e, r->tags, r->verdict);
+    if (is_of(outages_, *r, r->tags.domain, e.learnt)) {
+        memory_.withdraw(e.key, e.learnt);
+        return false;
+    }
     const bool rewritten = from_future && changes_of(recipient) == since;
     if (rewritten) put(e, r->tags, recipient, r->verdict, now);
     return still_holds(recipient, since, e, rewritten);
@@ -121,8 +133,7 @@ void cache::take(const digest& key,
     if (r.recipient != recipient.key()) return;
     age = std::min(age, oldest);
     const kept_entry e = aged(key, r, age, declared, memory_.settings(), now.steady);
-    const bool refused = r.verdict.outcome() == outcome::undeliverable;
-    if (refused && outages_.cover(tags.domain, e.learnt)) return;
+    if (is_of(outages_, r, tags.domain, e.learnt)) return;  // it would replace what is good
     memory_.restore(e, tags, r.verdict, now.steady);
     still_holds(recipient, looked_at, e, false);
 }
@@ -275,13 +286,11 @@ std::size_t cache::forget_refusals(const std::set<std::string>& lower_case,
     const auto kept = std::max(s.undeliverable, s.undeliverable_max);
     tag_set tags;
     for (const auto& name : lower_case) {
-        changes_.add(name);  // for who is about to be told that it was certain
         const std::uint32_t tag = tag_of_domain(name, below_->seed());
         outages_.add(tag, now.steady - lately, now.steady, kept);
         tags.insert(tag);
     }
     below_->forget_refusals(tags, now.wall - lately);
-    for (const auto& name : lower_case) changes_.add(name);
     return memory_.forget_refusals(tags, now.steady - lately);
 }
 
