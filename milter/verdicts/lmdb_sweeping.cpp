@@ -63,12 +63,11 @@ lmdb_file::result erase_oldest(lmdb_file& file, std::string& why) {
         if (result != lmdb_file::result::done) return result;
     } while (!from.empty());
     const std::size_t tenth = (deliverable.size() + others.size()) / 10;
-    // Half of the others, if they are so few: what is newest among them is worth as much as ever.
-    const bool spares = others.size() >= std::max<std::size_t>(tenth, 1);
+    // At most half of the others: what is newest among them is worth as much as ever.
+    const bool spares = !others.empty() && others.size() >= 2 * tenth;
     if (!spares) others.insert(others.end(), deliverable.begin(), deliverable.end());
     if (others.empty()) return lmdb_file::result::done;
-    const auto last =
-        others.begin() + static_cast<std::ptrdiff_t>(std::min(tenth, others.size() / 2));
+    const auto last = others.begin() + static_cast<std::ptrdiff_t>(tenth);
     std::nth_element(others.begin(), last, others.end());
     const auto is_old = [&](std::string_view bytes) {
         const auto head = head_of(bytes);

@@ -29,7 +29,7 @@ namespace callforward::milter::verdicts {
                                               std::chrono::seconds remembered,
                                               std::string& why);
 
-// The tenth that was learnt first, about: of what is not deliverable, where that is a tenth or
+// The tenth that was learnt first, about: of what is not deliverable, where that is a fifth or
 // more, so that a flood of unknown addresses pushes out no good one.
 [[nodiscard]] lmdb_file::result erase_oldest(lmdb_file& file, std::string& why);
 
