@@ -302,36 +302,23 @@ TEST_CASE("no answer is unavailable by the deadline") {
     CHECK(addresses->front().status == status::unavailable);
 }
 
-TEST_CASE("one lost packet is asked again") {
-    dns_server server("a.test TIMEOUT");
-    resolver_fixture r({server.address()});
-    asio::steady_timer look(r.loop);
-    const std::function<void()> until_lost = [&] {
-        look.expires_after(5ms);
-        look.async_wait([&](const asio::error_code&) {
-            if (server.questions("a.test", "MX") == 0) return until_lost();
-            server.set("a.test MX 1 mx.test");
-        });
-    };
-    until_lost();
-    CHECK(r.mail("a.test").status == status::found);
-    CHECK(server.questions("a.test", "MX") >= 2);
-    CHECK(server.questions("a.test", "MX") <= 3);  // as often as a server is tried
-}
-
 TEST_CASE("one lost packet is asked again soon, however long the whole may take") {
-    dns_server server("a.test TIMEOUT");
-    resolver_fixture r({server.address()}, std::chrono::hours(24));
-    asio::steady_timer look(r.loop);
-    const std::function<void()> until_lost = [&] {
-        look.expires_after(5ms);
-        look.async_wait([&](const asio::error_code&) {
-            if (server.questions("a.test", "MX") == 0) return until_lost();
-            server.set("a.test MX 1 mx.test");
-        });
-    };
-    until_lost();
-    CHECK(r.mail("a.test").status == status::found);
+    for (const int seconds : {10, 24 * 3600}) {
+        dns_server server("a.test TIMEOUT");
+        resolver_fixture r({server.address()}, std::chrono::seconds(seconds));
+        asio::steady_timer look(r.loop);
+        const std::function<void()> until_lost = [&] {
+            look.expires_after(5ms);
+            look.async_wait([&](const asio::error_code&) {
+                if (server.questions("a.test", "MX") == 0) return until_lost();
+                server.set("a.test MX 1 mx.test");
+            });
+        };
+        until_lost();
+        CHECK(r.mail("a.test").status == status::found);
+        CHECK(server.questions("a.test", "MX") >= 2);
+        CHECK(server.questions("a.test", "MX") <= 4);  // as often as a server is tried
+    }
 }
 
 TEST_CASE("servers are asked in turn: after SERVFAIL, REFUSED, silence and a closed port") {
