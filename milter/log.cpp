@@ -63,15 +63,8 @@ void write_all(std::string_view bytes) {
 
 bool goes_to_syslog(log_target target) {
     switch (target) {
-        case log_target::syslog: {
-            static std::atomic<bool> told{false};
-            if (!log::is_syslog_at(syslog_path) && !told.exchange(true)) {
-                write_all(
-                    "callforward-milter: no syslog at /dev/log: nothing is logged until there is "
-                    "one\n");
-            }
+        case log_target::syslog:
             return true;
-        }
         case log_target::standard_error:
             return false;
         case log_target::automatic:
@@ -116,10 +109,11 @@ class journal {
 public:
     journal() : queue_(queue_room), thread_([this] { run(); }) {}
 
+    // Calls nothing of syslog(3): where nobody reads /dev/log, run() waits there with its lock
+    // held.
     void use(const log_settings& settings) {
-        const bool syslog = goes_to_syslog(settings.target);
-        if (syslog) openlog("callforward-milter", LOG_PID, LOG_MAIL);
-        to_syslog_ = syslog;
+        to_syslog_ = goes_to_syslog(settings.target);
+        look_for_syslog_ = to_syslog_.load();
         format_ = settings.format;
         level_ = settings.level;
     }
@@ -168,6 +162,11 @@ private:
     }
     void write(const log_queue::line& l) {
         if (to_syslog_) {
+            if (look_for_syslog_.exchange(false) && !log::is_syslog_at(syslog_path)) {
+                out_ +=
+                    "callforward-milter: no syslog at /dev/log: nothing is logged until there is "
+                    "one\n";
+            }
             syslog(to_syslog(l.level), "%.*s", static_cast<int>(l.text.size()), l.text.data());
             return;
         }
@@ -180,6 +179,7 @@ private:
     }
 
     std::atomic<bool> to_syslog_{false};
+    std::atomic<bool> look_for_syslog_{false};  // at the next line
     std::atomic<log_format> format_{log_format::logfmt};
     std::atomic<log_level> level_{log_level::info};
     log_queue queue_;

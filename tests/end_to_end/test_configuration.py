@@ -5,12 +5,13 @@ import datetime
 import json
 import os
 import signal
+import socket
 import subprocess
 import tomllib
 import unittest
 
 from harness.daemon import HEAD, Daemon, check, program
-from harness.sandbox import MS_BIND, Sandbox, wait_until
+from harness.sandbox import MS_BIND, Sandbox, binary, wait_until
 
 MISTAKES = {  # text: (line, what the message must name, the nearest valid name or "")
     '[milter]\nsokcet = "unix:/x"\n': (2, "sokcet", "socket"),
@@ -46,6 +47,21 @@ enhanced = "5.7.1"
 text = "(?i)no such \\"user\\""
 as = "unknown_user"
 """
+
+
+def fill(path):
+    """Sends datagrams there until it takes no more, from whomever."""
+    full = False
+    while not full:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as writer:
+            writer.connect(path)
+            writer.setblocking(False)
+            full = True
+            try:
+                while writer.send(b"x"):
+                    full = False
+            except BlockingIOError:  # it, or what one writer may have under way
+                pass
 
 
 class Configuration(unittest.TestCase):
@@ -144,6 +160,35 @@ class Configuration(unittest.TestCase):
                 wait_until(lambda: os.path.exists(daemon.control), "the control socket")
                 daemon.stop()
                 self.assertEqual(any("stopped" in line for line in daemon.lines()), target == "auto")
+
+    def test_a_syslog_that_nobody_reads_holds_up_neither_a_reload_nor_the_stop(self):
+        config, control = self.box.path("stuck.toml"), self.box.path("stuck.control")
+        head = HEAD.replace('target = "stderr"', 'target = "syslog"')
+        self.box.write("stuck.toml", head.format(socket=f"unix:{self.box.path('stuck.sock')}",
+                                                 answer_within="auto", control=control))
+        os.makedirs(self.box.path("dev"))
+        reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(reader.close)
+        reader.settimeout(60)
+        reader.bind(self.box.path("dev", "log"))
+        script = 'set -e; mount --bind "$1" /dev; shift; exec "$@"'
+        daemon = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", self.box.path("dev"),
+                                   program(), "--config", config], stderr=subprocess.DEVNULL)
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.kill)
+        while b" ready" not in reader.recv(65536):
+            pass
+        fill(self.box.path("dev", "log"))
+
+        def good_reloads():
+            done = subprocess.run([binary("milter", "tool", "callforward"), "status", "--json",
+                                   "--socket", control], capture_output=True, check=True, timeout=60)
+            return json.loads(done.stdout)["configuration"]["reloads"]["good"]
+        for number in range(1, 6):  # the first ones give the log a line that it cannot be rid of
+            daemon.send_signal(signal.SIGHUP)
+            wait_until(lambda number=number: good_reloads() == number, f"reload {number}")
+        daemon.terminate()
+        self.assertEqual(daemon.wait(60), 0)
 
     def test_a_default_file_that_goes_is_missed_and_one_that_never_was_is_not(self):
         folder, log = self.box.path("etc"), self.box.path("default.log")
