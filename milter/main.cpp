@@ -13,6 +13,7 @@
 #include "milter/sandbox.h"
 #include "milter/scheduling.h"
 #include "milter/signals.h"
+#include "milter/standard_files.h"
 #include "milter/version.h"
 #include "smtpclient/tls_start.h"
 
@@ -363,6 +364,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    keep_standard_files();
     try {
         return run(argc, argv);
     } catch (const config_error& e) {

@@ -1,4 +1,5 @@
 // The operator's tool.
+#include "milter/standard_files.h"
 #include "milter/tool/commands.h"
 #include "milter/tool/query_command.h"
 #include "milter/tool/terminal.h"
@@ -9,7 +10,6 @@
 #include "smtpclient/tls_words.h"
 
 #include <CLI/CLI.hpp>
-#include <fcntl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -172,21 +172,11 @@ int run(int argc, char** argv) {
     return others.run();
 }
 
-// Where standard output or error is closed, the next file or socket would get its number, and what
-// is printed.
-void keep_standard_files() {
-    for (int fd = open("/dev/null", O_RDONLY); fd >= 0; fd = open("/dev/null", O_RDONLY)) {
-        if (fd <= STDERR_FILENO) continue;
-        close(fd);
-        return;
-    }
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
-    keep_standard_files();
+    milter::keep_standard_files();
     try {
         const int code = run(argc, argv);
         tool::finish_output();

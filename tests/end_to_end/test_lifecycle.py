@@ -1,6 +1,8 @@
 """The daemon under signals, with SMTP sessions of a real Postfix open: reload, bad reload, bursts,
 stop, restart."""
 
+import os
+import re
 import signal
 import threading
 import unittest
@@ -137,6 +139,18 @@ class Lifecycle(SharedSandbox, unittest.TestCase):
         self.daemon.kill()
         self.daemon.start()
         self.assertEqual(self.transaction().rcpt("nobody.killed@one.test").code, 550)
+
+    def test_started_with_closed_standard_files_it_writes_its_log_to_no_peer(self):
+        self.daemon.stop()
+        before = len(self.hop.commands)
+        self.daemon.start(ready=False, in_child=lambda: os.closerange(0, 3))
+        wait_until(lambda: os.path.exists(self.daemon.control), "the control socket")
+        for turn in range(10):
+            client = self.transaction()
+            self.assertEqual(client.rcpt(f"known.closed{turn}@one.test").code, 250)
+            self.assertEqual(client.rcpt(f"nobody.closed{turn}@one.test").code, 550)
+        for line in self.hop.commands[before:]:
+            self.assertRegex(line, re.compile("(EHLO|MAIL|RCPT|RSET|QUIT)( |$)"))
 
     def test_an_inet_socket_serves_postfix_too(self):
         inet = Daemon(self.box, "inet", SECTIONS.format(listed=self.box.path("domains")),

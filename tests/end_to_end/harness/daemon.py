@@ -72,12 +72,14 @@ class Daemon:
                                    control=self.control))
             file.write(sections if "[limits]" in sections else NO_LIMITS + sections)
 
-    def start(self, *options, ready=True):
+    def start(self, *options, ready=True, in_child=None):
+        """in_child: called before the program is begun."""
         before = len(self._lines)
         self._process = subprocess.Popen([program(), "--config", self.config, *options],
                                          stdin=subprocess.DEVNULL,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                         env={**os.environ, **self.environment})
+                                         env={**os.environ, **self.environment},
+                                         preexec_fn=in_child)
         self._reader = threading.Thread(target=self._read, args=(self._process.stderr,),
                                         daemon=True)
         self._reader.start()
