@@ -26,6 +26,12 @@ class Programs(unittest.TestCase):
         self.assert_fine(run("apparmor_parser", "--skip-kernel-load", "--skip-cache", profile))
         self.assert_fine(run("apparmor_parser", "--preprocess", profile))
 
+    def test_apparmor_lets_root_make_sockets_in_a_folder_of_another_user(self):
+        with open(self.contrib("apparmor", "usr.sbin.callforward-milter"), encoding="utf-8") as file:
+            given = re.findall(r"^ *capability (\w+),$", file.read(), re.MULTILINE)
+        for capability in ("chown", "dac_override", "dac_read_search", "setgid", "setuid"):
+            self.assertIn(capability, given)
+
     def test_rsyslog_takes_its_lines(self):
         lines = self.contrib("rsyslog", "30-callforward.conf")
         main = self.box.write("rsyslog.conf", f'module(load="imuxsock")\ninclude(file="{lines}")\n')
