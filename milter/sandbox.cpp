@@ -21,6 +21,12 @@ constexpr bool is_possible = false;
 constexpr bool is_possible = true;
 #endif
 
+#if defined(__s390__)
+constexpr unsigned flags_of_clone = 1;  // its first two arguments are the other way round there
+#else
+constexpr unsigned flags_of_clone = 0;
+#endif
+
 // By name: what this architecture does not have is left out.
 constexpr std::array refused{
     "execve",
@@ -133,7 +139,7 @@ void enter_sandbox() {
     for (const char* const name : refused) all.refuse(name, EPERM);
     // Threads, but no processes. The flags of clone3 are in memory, where no filter looks: the C
     // library goes on with clone when the kernel knows no clone3.
-    all.refuse("clone", EPERM, lacks(0, CLONE_THREAD));
+    all.refuse("clone", EPERM, lacks(flags_of_clone, CLONE_THREAD));
     all.refuse("clone3", ENOSYS);
     // Libraries may still be loaded: their code is mapped, and never written.
     all.refuse("mmap", EPERM, has(2, write_and_execute));
