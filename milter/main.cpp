@@ -268,7 +268,8 @@ std::optional<control::listener> open_metrics(const std::string& listen) {
 }
 
 // Answers what is being asked, and leaves at once.
-[[noreturn]] void stop(door& d, engine& e, control::desk& desk, std::chrono::milliseconds at_most) {
+[[noreturn]] void stop(
+    door& d, engine& e, control::desk& desk, std::chrono::milliseconds at_most, int code) {
     sd_notify(0, "STOPPING=1");
     d.refuse_new();
     log::say(log_level::info, "stopping; RCPTs under way are answered first");
@@ -279,10 +280,10 @@ std::optional<control::listener> open_metrics(const std::string& listen) {
     e.save(longest_save);
     log::say(log_level::info, "stopped");
     log::close();
-    leave(EX_OK);
+    leave(code);
 }
 
-int serve(const arguments& a) {
+[[noreturn]] void serve(const arguments& a) {
     std::set_terminate(end_without_memory);
     block_signals();
     raise_descriptor_limit();
@@ -317,7 +318,7 @@ int serve(const arguments& a) {
     const auto tell = [](const std::string& line) { sd_notify(0, ("STATUS=" + line).c_str()); };
     control::desk desk({*asking, *check, run, again, tell}, std::move(doors));
     act_on_signals(
-        {[&] { again(); }, [&] { stop(entrance, *asking, desk, check->longest_wait()); }});
+        {[&] { again(); }, [&] { stop(entrance, *asking, desk, check->longest_wait(), EX_OK); }});
     warn_about_unused_socket(*now);
     warn_about_no_memory(*now);
     log::say(log_level::info, "ready", {{"socket", now->milter.socket}, {"version", version}});
@@ -325,11 +326,7 @@ int serve(const arguments& a) {
     const auto beating = beat_while_alive(*asking);
     entrance.run();  // its signals are ours, so that it ends only when it has failed
     log::say(log_level::error, "libmilter has ended; its reason is in the system log");
-    entrance.wait_until_idle(check->longest_wait());
-    entrance.remove_socket();
-    desk.remove_socket();
-    log::close();
-    leave(EX_UNAVAILABLE);
+    stop(entrance, *asking, desk, check->longest_wait(), EX_UNAVAILABLE);
 }
 
 int run(int argc, char** argv) {
@@ -353,7 +350,7 @@ int run(int argc, char** argv) {
         return EX_USAGE;
     }
     a.file_was_named = file->count() > 0;
-    if (!a.check_only) return serve(a);
+    if (!a.check_only) serve(a);
     const settings checked = file_of(a).load();
     static_cast<void>(account_named(checked.milter.user));
     static_cast<void>(group_named(checked.milter.socket_group));

@@ -212,6 +212,16 @@ class UnderAServiceManager(unittest.TestCase):
         self.assertIn("cannot listen on fd:3000: no such descriptor was handed over; let systemd "
                       "start it by callforward-milter.socket", manager.said())
 
+    def test_when_libmilter_ends_by_itself_it_ends_as_at_a_stop_and_with_69(self):
+        listener = self.listening()
+        manager = self.service(socket_setting="fd:3", hand_over=listener)
+        manager.wait_for("READY=1")
+        listener.shutdown(socket.SHUT_RDWR)  # what it accepts at, too
+        self.assertEqual(manager.wait(), 69)
+        self.assertIn("libmilter has ended", manager.said())
+        self.assertIn("STOPPING=1", manager.heard())
+        self.assertIn("stopped", manager.said())
+
     def test_a_descriptor_that_is_no_listener_is_refused(self):
         with socket.socket() as deaf:
             manager = self.service(socket_setting="fd:3", hand_over=deaf)
