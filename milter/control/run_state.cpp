@@ -11,7 +11,7 @@ run_state::run_state(std::string program_version,
     view_.file = std::move(file);
     view_.store = s->cache.store;
     view_.current = std::move(s);
-    view_.started = wall_clock::now();
+    view_.started = clock::now();
     view_.loaded = view_.started;
 }
 
@@ -22,14 +22,14 @@ void run_state::reloaded(std::string file,
     view_.file = std::move(file);
     view_.current = std::move(s);
     view_.restart_needed = std::move(restart_needed);
-    view_.loaded = wall_clock::now();
+    view_.loaded = clock::now();
     view_.error.clear();
 }
 
 void run_state::reload_failed(std::string why) {
     const std::lock_guard lock(mutex_);
     view_.error = std::move(why);
-    view_.failed = wall_clock::now();
+    view_.failed = clock::now();
 }
 
 run_state::view run_state::now() const {

@@ -14,7 +14,7 @@ namespace callforward::milter::control {
 
 class run_state {
 public:
-    using wall_clock = std::chrono::system_clock;
+    using clock = std::chrono::steady_clock;  // how long ago, whoever sets the time of day
 
     run_state(std::string program_version, std::string file, std::shared_ptr<const settings> s);
 
@@ -30,10 +30,10 @@ public:
         std::shared_ptr<const settings> current;
         std::vector<std::string> restart_needed;
         std::string store;  // of the start: a reload does not change it
-        wall_clock::time_point started;
-        wall_clock::time_point loaded;
+        clock::time_point started;
+        clock::time_point loaded;
         std::string error;  // of the last reload, when it failed
-        wall_clock::time_point failed;
+        clock::time_point failed;
     };
     [[nodiscard]] view now() const;
 

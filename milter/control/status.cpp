@@ -14,14 +14,13 @@ namespace {
 
 using std::chrono::duration_cast;
 using std::chrono::seconds;
-using wall_clock = run_state::wall_clock;
 
 constexpr std::chrono::milliseconds patience_with_hosts{500};
 constexpr std::chrono::minutes last_minute{1};
 constexpr std::chrono::hours last_hour{1};
 
-std::int64_t ago(wall_clock::time_point then) {
-    return duration_cast<seconds>(wall_clock::now() - then).count();
+std::int64_t ago(run_state::clock::time_point then) {
+    return duration_cast<seconds>(run_state::clock::now() - then).count();
 }
 
 double rounded(double part) {
