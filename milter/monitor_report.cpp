@@ -94,26 +94,34 @@ void monitor_report::note(std::string_view domain,
 }
 
 void monitor_report::drop_old(std::int64_t now_hour) {
-    while (!rows_.empty()) {
+    // By the last hour before this one that has rows: a clock that is far ahead takes nothing away
+    // until it has been for an hour.
+    const auto here = rows_.lower_bound({now_hour, "", {}, {}});
+    if (here != rows_.begin()) {
+        const std::int64_t before = std::get<0>(std::prev(here)->first);
+        rows_.erase(rows_.begin(), rows_.lower_bound({before - kept.count() + 1, "", {}, {}}));
+    }
+    while (rows_.size() > most_rows) {
         const std::int64_t oldest = std::get<0>(rows_.begin()->first);
-        if (rows_.size() <= most_rows && oldest > now_hour - kept.count()) return;
-        // What is all of this hour would all be lost: then the last row.
-        if (oldest == now_hour) {
-            rows_.erase(std::prev(rows_.end()));
-        } else {
-            rows_.erase(rows_.begin());
-        }
+        const std::int64_t newest = std::get<0>(std::prev(rows_.end())->first);
+        // What is all of this hour would all be lost: then the last row. So it is with what a wrong
+        // clock has written.
+        const bool from_end = newest > now_hour || oldest == now_hour;
+        rows_.erase(from_end ? std::prev(rows_.end()) : rows_.begin());
     }
 }
 
 std::vector<monitor_report::sum> monitor_report::since(wall_time begin,
-                                                       std::string_view domain) const {
+                                                       std::string_view domain,
+                                                       wall_time now) const {
     const std::int64_t first = hour_of(begin);
+    const std::int64_t last = hour_of(now);
     std::map<std::tuple<std::string, smtpclient::reason, action>, sum> sums;
     {
         const std::lock_guard lock(mutex_);
         for (auto at = rows_.lower_bound({first, "", {}, {}}); at != rows_.end(); ++at) {
             const auto& [hour, its_domain, reason, would] = at->first;
+            if (hour > last) break;
             if (!domain.empty() && its_domain != domain) continue;
             sum& s = sums[{its_domain, reason, would}];
             s.domain = its_domain;
@@ -158,10 +166,7 @@ void monitor_report::read(std::string_view untrusted, wall_time now) {
         const auto count = number_in(j, "count");
         const auto reason = smtpclient::parse_reason(text_in(j, "reason"));
         const auto would = action_named(text_in(j, "action"));
-        // An hour that has not come yet was written by a clock that was wrong.
-        if (!hour || *hour > now_hour || *hour < 0 || !count || *count <= 0 || !reason || !would) {
-            continue;
-        }
+        if (!hour || *hour < 0 || !count || *count <= 0 || !reason || !would) continue;
         const std::string domain = smtpclient::printable_utf8(text_in(j, "domain"), longest_domain);
         row& here = rows_[{*hour, domain, *reason, *would}];
         here.count += static_cast<std::uint64_t>(*count);

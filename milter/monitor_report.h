@@ -1,10 +1,12 @@
 // What mode = "monitor" would have refused or put off: by hour, domain, reason and action, with
 // example addresses. Before an operator enforces, this is what would happen.
 //
-// At most 10,000 rows of 31 days; when there are more, the oldest hour goes. text() and read() turn
-// it into lines of JSON and back, for a file that outlives the process; save() and load() are that
-// file, replaced as a whole, so that a kill leaves the old one or the new one. A line that is not
-// understood is left out. The clock is an argument. Thread: any.
+// At most 10,000 rows of 31 days; when there are more, the oldest hour goes. An hour still to come
+// was written by a clock that was wrong then, or the clock is wrong now: it is kept, is not told,
+// and goes first. text() and read() turn the rows into lines of JSON and back, for a file that
+// outlives the process; save() and load() are that file, replaced as a whole, so that a kill leaves
+// the old one or the new one. A line that is not understood is left out. The clock is an argument.
+// Thread: any.
 #pragma once
 
 #include "milter/settings.h"
@@ -42,8 +44,10 @@ public:
               action would,
               std::string_view recipient,
               wall_time now);
-    // Of one domain, or of all where it is ""; the largest first.
-    [[nodiscard]] std::vector<sum> since(wall_time begin, std::string_view domain) const;
+    // Of one domain, or of all where it is "", until now; the largest first.
+    [[nodiscard]] std::vector<sum> since(wall_time begin,
+                                         std::string_view domain,
+                                         wall_time now) const;
 
     [[nodiscard]] std::string text() const;
     void read(std::string_view untrusted, wall_time now);

@@ -75,8 +75,8 @@ http_response control_api::report(const http_request& r) {
     const std::string name =
         domain == r.parameters.end() ? "" : smtpclient::to_lower(domain->second);
     json j{{"since_s", span.count()}, {"rows", json::array()}};
-    const auto begin = std::chrono::system_clock::now() - span;
-    for (const auto& sum : watched_.asking.seen().monitored.since(begin, name)) {
+    const auto now = std::chrono::system_clock::now();
+    for (const auto& sum : watched_.asking.seen().monitored.since(now - span, name, now)) {
         j["rows"].push_back(to_json(sum));
     }
     return good(j);

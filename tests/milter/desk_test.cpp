@@ -50,7 +50,7 @@ TEST_CASE("The monitor report is whole whoever saves it, and whoever saves it at
     }
     monitor_report kept;
     kept.load(folder.file("monitor-report"), today);
-    const auto sums = kept.since(today - std::chrono::hours(1), "x.test");
+    const auto sums = kept.since(today - std::chrono::hours(1), "x.test", today);
     REQUIRE(sums.size() == 1);
     CHECK(sums.front().count == threads * times);
 }

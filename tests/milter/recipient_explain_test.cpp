@@ -275,7 +275,7 @@ TEST_CASE("Mode monitor remembers what it would have refused") {
     explained d("[policy]\nmode = \"monitor\"\n");
     CHECK(d.rcpt("nobody@a.test").action == action::accept);
     CHECK(d.rcpt("known@a.test").action == action::accept);
-    const auto sums = d.seen().monitored.since({}, "");
+    const auto sums = d.seen().monitored.since({}, "", std::chrono::system_clock::now());
     REQUIRE(sums.size() == 1);
     CHECK(sums.front().domain == "a.test");
     CHECK(sums.front().examples == std::vector<std::string>{"nobody@a.test"});
