@@ -25,13 +25,26 @@ class http_server::implementation {
 public:
     implementation(listener on, const http_limits& limits, responder respond)
         : on_(std::move(on)), limits_(limits), conversation_(limits, std::move(respond)) {
-        for (unsigned i = 0; i < limits_.threads; ++i) {
-            threads_.emplace_back([this] { work(); });
+        try {
+            for (unsigned i = 0; i < limits_.threads; ++i) {
+                threads_.emplace_back([this] { work(); });
+            }
+            threads_.emplace_back([this] { accept_all(); });
+        } catch (...) {  // no thread to be had
+            end();
+            throw;
         }
-        threads_.emplace_back([this] { accept_all(); });
     }
 
     ~implementation() {
+        end();
+        for (const int descriptor : waiting_) ::close(descriptor);
+    }
+
+    [[nodiscard]] const listener& on() const { return on_; }
+
+private:
+    void end() {
         {
             const std::lock_guard lock(mutex_);
             stopping_ = true;
@@ -39,12 +52,8 @@ public:
         wake_.notify_all();
         ::shutdown(on_.descriptor(), SHUT_RDWR);  // ends accept()
         for (auto& thread : threads_) thread.join();
-        for (const int descriptor : waiting_) ::close(descriptor);
     }
 
-    [[nodiscard]] const listener& on() const { return on_; }
-
-private:
     [[nodiscard]] bool is_stopping() {
         const std::lock_guard lock(mutex_);
         return stopping_;

@@ -3,15 +3,18 @@
 #include "tests/support/temporary_folder.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <fstream>
 #include <future>
 #include <stdexcept>
 #include <string>
@@ -113,7 +116,41 @@ std::string post(std::string_view path, std::string_view body) {
            std::string(body);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool can_be_bounded = false;  // they need address space of their own
+#else
+constexpr bool can_be_bounded = true;
+#endif
+
+// For what it has and some stacks of threads more.
+void bound_address_space() {
+    constexpr rlim_t more = rlim_t{100} * 1024 * 1024;
+    rlim_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const rlim_t most = pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + more;
+    const rlimit limit{most, most};
+    setrlimit(RLIMIT_AS, &limit);
+}
+
 }  // namespace
+
+TEST_CASE("Where no thread is to be had any more, that is an exception") {
+    if (!can_be_bounded) return;
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        bound_address_space();
+        try {
+            const server s({.threads = 2000});
+        } catch (const std::exception&) {
+            _exit(0);
+        }
+        _exit(1);
+    }
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+}
 
 TEST_CASE("A request is answered, once a connection, with who asked") {
     const server s;
