@@ -1,6 +1,7 @@
 #include "milter/tool/daemon_client.h"
 
 #include "milter/config.h"
+#include "milter/descriptor.h"
 #include "smtpclient/printable.h"
 
 #include <grp.h>
@@ -9,7 +10,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -22,18 +22,16 @@ namespace {
 constexpr const char* default_file = "/etc/callforward/callforward.toml";
 constexpr int patience_seconds = 90;  // a call-forward may take 60
 
-// Why nobody answers: the library's own errors do not tell a missing socket from a forbidden one.
-std::string why_unreachable(const std::string& path) {
+// Why nobody answers, as an errno; 0: somebody is there. The library's own errors do not tell a
+// missing socket from a forbidden one.
+int why_unreachable(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return "the path is too long for a socket";
+    if (path.size() >= sizeof address.sun_path) return ENAMETOOLONG;
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int result =
-        ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    const int error = errno;
-    ::close(probe);
-    return result == 0 ? "it gave no answer" : std::generic_category().message(error);
+    const milter::descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+    return ::connect(probe.get(), generic, sizeof address) == 0 ? 0 : errno;
 }
 
 // Whose group may use the socket: its own, or, where even that is hidden, that of its folder.
@@ -47,22 +45,27 @@ std::string group_of(const std::string& path) {
 
 [[noreturn]] void unreachable(const control_place& at) {
     const std::string& path = at.path;
-    const std::string why = why_unreachable(path);
+    const int error = why_unreachable(path);
+    const std::string why =
+        error == 0 ? "it gave no answer" : std::generic_category().message(error);
     if (!at.mistake.empty()) {
         throw tool_error(EX_CONFIG,
                          at.mistake + "\nSo the daemon's socket is not known, and at " + path +
                              " nobody answers: " + why +
                              ". What runs goes on with what it has read before.");
     }
-    const bool forbidden = why == std::generic_category().message(EACCES);
-    const std::string name = forbidden ? group_of(path) : "";
+    const std::string told = "cannot reach the daemon at " + path + ": " + why + ". ";
+    if (error == EACCES) {
+        const std::string name = group_of(path);
+        throw tool_error(EX_UNAVAILABLE,
+                         told + "Be root, or a user in the " +
+                             (name.empty() ? "socket's group." : "group " + name + '.'));
+    }
     const std::string advice =
-        forbidden ? "Be root, or a user in the " +
-                        (name.empty() ? "socket's group." : "group " + name + '.')
-                  : "Is callforward-milter running? If its configuration is another, say -c FILE, "
-                    "or --socket PATH.";
-    throw tool_error(EX_UNAVAILABLE,
-                     "cannot reach the daemon at " + path + ": " + why + ". " + advice);
+        "Is callforward-milter running? If its configuration is another, say -c FILE, or --socket "
+        "PATH.";
+    if (error == ENOENT || error == ECONNREFUSED) throw no_daemon(told + advice);
+    throw tool_error(EX_UNAVAILABLE, told + advice);
 }
 
 int exit_code_for(int status) {
@@ -96,6 +99,8 @@ json ask(const control_place& at, Request request) {
 
 }  // namespace
 
+no_daemon::no_daemon(const std::string& what) : tool_error(EX_UNAVAILABLE, what) {}
+
 control_place control_socket(const daemon_options& o) {
     if (!o.socket.empty()) return {o.socket, {}};
     const bool named = !o.config.empty();
@@ -108,11 +113,9 @@ control_place control_socket(const daemon_options& o) {
         if (!named) return {milter::control_settings{}.socket, e.what()};
         throw tool_error(EX_CONFIG, e.what());
     }
-    throw tool_error(
-        EX_UNAVAILABLE,
-        "[control] socket is \"\" in " + file +
-            ": this daemon has no control socket; kill -HUP makes it read the file all "
-            "the same");
+    throw no_daemon("[control] socket is \"\" in " + file +
+                    ": this daemon has no control socket; kill -HUP makes it read the file all "
+                    "the same");
 }
 
 json daemon_client::get(const std::string& path, const parameters& with) const {

@@ -25,6 +25,12 @@ private:
     int exit_code_;
 };
 
+// As far as can be seen there is none: no socket, or nobody who listens at it.
+class no_daemon : public tool_error {
+public:
+    explicit no_daemon(const std::string& what);
+};
+
 struct daemon_options {
     std::string socket;  // "": that of the configuration
     std::string config;  // "": the default file, if it is there

@@ -274,7 +274,11 @@ int run_explain(const daemon_options& o, const explain_options& e) {
         found = ask_daemon(o, e);
     } catch (const tool_error& error) {
         if (error.exit_code() != EX_UNAVAILABLE || !e.id.empty() || !o.socket.empty()) throw;
-        std::cerr << "callforward: no daemon answers; from the configuration file:\n";
+        const bool is_none = dynamic_cast<const no_daemon*>(&error) != nullptr;
+        std::cerr << "callforward: "
+                  << (is_none ? "no daemon answers; from the configuration file:"
+                              : std::string(error.what()) + "\nSo from the configuration file:")
+                  << '\n';
         found = without_daemon(o, e);
     }
     const bool colours = wants_colours();

@@ -1,10 +1,12 @@
 """The control socket and the operator's tool, with the real daemon under a real Postfix."""
 
+import contextlib
 import json
 import os
 import socket
 import stat
 import subprocess
+import threading
 import unittest
 import urllib.error
 import urllib.request
@@ -278,6 +280,24 @@ class Explaining(ControlFixture):
         self.assertIn("no daemon answers", done.stderr)
         self.assertIn("550 5.1.1", done.stdout)
         self.assertIn("client gets", done.stdout)
+
+    def test_a_daemon_that_gives_no_answer_is_not_taken_for_none(self):
+        path = self.box.path("silent.control")
+        config = self.box.write("silent.toml", f'[control]\nsocket = "{path}"\n')
+
+        def hang_up():
+            with contextlib.suppress(OSError):  # the end
+                while True:
+                    listener.accept()[0].close()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            threading.Thread(target=hang_up, daemon=True).start()
+            done = self.tool("explain", "nobody@one.test", "--dry", "-c", config, socket_option=False)
+            listener.shutdown(socket.SHUT_RDWR)
+        self.assertIn(f"cannot reach the daemon at {path}: it gave no answer", done.stderr)
+        self.assertIn("from the configuration file", done.stderr)
+        self.assertNotIn("no daemon answers", done.stderr)
 
     def test_what_monitor_would_have_refused_is_reported_and_outlives_a_restart(self):
         self.daemon.configure(SECTIONS + '[policy]\nmode = "monitor"\n')
