@@ -64,7 +64,13 @@ std::string group_of(const std::string& path) {
     const std::string advice =
         "Is callforward-milter running? If its configuration is another, say -c FILE, or --socket "
         "PATH.";
-    if (error == ENOENT || error == ECONNREFUSED) throw no_daemon(told + advice);
+    if (error == ENOENT || error == ECONNREFUSED) {
+        const std::string_view more =
+            at.was_said ? ""
+                        : " If [control] socket has just been changed, it listens at the old one "
+                          "until it is restarted.";
+        throw no_daemon((told + advice).append(more));
+    }
     throw tool_error(EX_UNAVAILABLE, told + advice);
 }
 
@@ -102,7 +108,7 @@ json ask(const control_place& at, Request request) {
 no_daemon::no_daemon(const std::string& what) : tool_error(EX_UNAVAILABLE, what) {}
 
 control_place control_socket(const daemon_options& o) {
-    if (!o.socket.empty()) return {o.socket, {}};
+    if (!o.socket.empty()) return {o.socket, {}, true};
     const bool named = !o.config.empty();
     const std::string file = named ? o.config : default_file;
     try {

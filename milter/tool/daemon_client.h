@@ -39,7 +39,8 @@ struct daemon_options {
 
 struct control_place {
     std::string path;
-    std::string mistake;  // in the configuration, so that the path is only the usual one
+    std::string mistake;    // in the configuration, so that the path is only the usual one
+    bool was_said = false;  // by --socket
 };
 // --socket, or what [control] socket of the configuration says. Throws tool_error.
 [[nodiscard]] control_place control_socket(const daemon_options& o);

@@ -11,7 +11,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-from harness.daemon import Daemon
+from harness.daemon import HEAD, Daemon
 from harness.next_hop import NextHop
 from harness.postfix import Postfix
 from harness.sandbox import Sandbox, binary, free_port, wait_until
@@ -433,6 +433,17 @@ class Socket(ControlFixture):
         done = self.tool("status", code=69)
         self.assertIn(self.daemon.control, done.stderr)
         self.assertIn("running?", done.stderr)
+
+    def test_where_the_socket_was_changed_the_tool_says_where_the_daemon_may_be(self):
+        moved = self.box.path("moved.control")
+        self.daemon.configure(SECTIONS, head=HEAD.replace("{control}", moved))
+        hint = "If [control] socket has just been changed"
+        done = self.tool("reload", "-c", self.daemon.config, code=69, socket_option=False)
+        self.assertIn(f"{moved}: No such file", done.stderr)
+        self.assertIn(hint, done.stderr)
+        self.assertIn("next start: control.socket", self.tool("reload").stdout)
+        done = self.tool("reload", "--socket", moved, code=69, socket_option=False)
+        self.assertNotIn(hint, done.stderr)
 
     def test_the_configuration_tells_the_tool_where_the_socket_is(self):
         self.assertIn("deliverable", self.tool("status", "-c", self.daemon.config,
