@@ -271,7 +271,9 @@ std::string top_text(
     std::size_t lines = 0;
     for (std::size_t begin = 0; lines < rows; ++lines) {
         const auto end = begin < all.size() ? all.find('\n', begin) : std::string::npos;
-        if (end != std::string::npos) screen += all.substr(begin, end - begin);
+        if (end != std::string::npos) {
+            screen += cut_line(std::string_view(all).substr(begin, end - begin), width);
+        }
         screen += "\x1b[K";
         if (lines + 1 < rows) screen += "\r\n";
         begin = end == std::string::npos ? all.size() : end + 1;

@@ -118,6 +118,19 @@ std::string right(std::string_view text, std::size_t width) {
     return std::string(width - std::min(width, columns(cut)), ' ') + cut;
 }
 
+std::string cut_line(std::string_view line, std::size_t width) {
+    std::string kept;
+    std::size_t seen = 0;
+    bool in_sequence = false;
+    for (const char c : line) {
+        in_sequence = in_sequence || c == '\x1b';
+        if (!in_sequence && !is_continuation(c)) ++seen;
+        if (in_sequence || seen <= width) kept += c;
+        if (c == 'm') in_sequence = false;
+    }
+    return kept;
+}
+
 std::size_t terminal_columns() {
     const std::size_t wanted = wanted_columns();
     if (wanted != 0) return wanted;

@@ -27,6 +27,8 @@ enum class colour { plain, good, warning, bad, faint, strong };
 // Padded or cut ("...") to a width.
 [[nodiscard]] std::string left(std::string_view text, std::size_t width);
 [[nodiscard]] std::string right(std::string_view text, std::size_t width);
+// Without what is beyond a width; its colours stay and count for nothing.
+[[nodiscard]] std::string cut_line(std::string_view line, std::size_t width);
 // Of standard output, or what COLUMNS says; 80 where a terminal does not tell.
 [[nodiscard]] std::size_t terminal_columns();
 // The same; 0, no bound, where it is no terminal and COLUMNS says nothing.

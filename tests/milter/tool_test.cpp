@@ -164,16 +164,25 @@ TEST_CASE("A screen of top has as many lines as the terminal, none longer than i
     json many = hosts;
     for (int i = 0; i < 100; ++i) many["hosts"].push_back(host("mx.a.test", "up", "refused"));
     for (const auto& each : {hosts, many}) {
-        const std::string screen = top_text(status(), each, 80, 24, false);
-        std::string bare;
-        for (const auto& line : lines_of(screen)) {
-            std::string text = line.substr(0, line.find("\x1b[K"));
-            CHECK(columns(text) <= 80);
-            bare += text + '\n';
+        for (const std::size_t width : {80U, 60U}) {
+            const std::string screen = top_text(status(), each, width, 24, false);
+            std::string bare;
+            for (const auto& line : lines_of(screen)) {
+                std::string text = line.substr(0, line.find("\x1b[K"));
+                CHECK(columns(text) <= width);
+                bare += text + '\n';
+            }
+            CHECK(lines_of(screen).size() == 24);
+            CHECK(bare.find("undeliverable") != std::string::npos);
         }
-        CHECK(lines_of(screen).size() == 24);
-        CHECK(bare.find("undeliverable") != std::string::npos);
     }
+}
+
+TEST_CASE("A line is cut without its colours") {
+    CHECK(cut_line("\x1b[1mmany\x1b[0m words", 6) == "\x1b[1mmany\x1b[0m w");
+    CHECK(cut_line("\x1b[1mmany words\x1b[0m", 4) == "\x1b[1mmany\x1b[0m");
+    CHECK(cut_line("m\xc3\xbc\xc3\xbc", 2) == "m\xc3\xbc");
+    CHECK(cut_line("as it is", 8) == "as it is");
 }
 
 TEST_CASE(
