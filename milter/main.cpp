@@ -363,7 +363,11 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
     keep_standard_files();
     try {
-        return run(argc, argv);
+        const int code = run(argc, argv);
+        const std::string wrong = flush_output();
+        if (wrong.empty()) return code;
+        std::cerr << "callforward-milter: " << wrong << '\n';
+        return EX_IOERR;
     } catch (const config_error& e) {
         std::cerr << e.what() << '\n';
         return EX_CONFIG;

@@ -3,6 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <iostream>
+#include <system_error>
+
 namespace callforward::milter {
 
 void keep_standard_files() {
@@ -11,6 +15,13 @@ void keep_standard_files() {
         close(fd);
         return;
     }
+}
+
+std::string flush_output() {
+    errno = 0;
+    if (std::cout.flush()) return {};
+    const std::string why = errno == 0 ? "" : ": " + std::generic_category().message(errno);
+    return "standard output cannot be written" + why;
 }
 
 }  // namespace callforward::milter

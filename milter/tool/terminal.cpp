@@ -1,5 +1,6 @@
 #include "milter/tool/terminal.h"
 
+#include "milter/standard_files.h"
 #include "milter/tool/daemon_client.h"
 
 #include <sys/ioctl.h>
@@ -7,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
@@ -149,10 +149,8 @@ std::size_t terminal_rows() {
 }
 
 void finish_output() {
-    errno = 0;
-    if (std::cout.flush()) return;
-    const std::string why = errno == 0 ? "" : ": " + std::generic_category().message(errno);
-    throw tool_error(EX_IOERR, "standard output cannot be written" + why);
+    const std::string wrong = milter::flush_output();
+    if (!wrong.empty()) throw tool_error(EX_IOERR, wrong);
 }
 
 progress_bar::progress_bar(std::string what, std::uint64_t total)

@@ -250,6 +250,17 @@ class Configuration(unittest.TestCase):
         nobody = self.box.write("nobody-reads", "").encode()
         self.assertEqual(ctypes.CDLL(None).mount(nobody, b"/dev/log", None, MS_BIND, None), 0)
 
+    def test_output_that_cannot_be_written_is_told(self):
+        config = self.box.write("good.toml", GOOD)
+        for option in ("--check", "--help", "--version"):
+            for to in (">/dev/full", ">&-"):
+                with self.subTest(option + to):
+                    done = subprocess.run(
+                        ["sh", "-c", f"exec {program()} --config {config} {option} {to}"],
+                        stderr=subprocess.PIPE, text=True, timeout=30)
+                    self.assertEqual(done.returncode, 74, done)
+                    self.assertIn("standard output cannot be written", done.stderr)
+
     def test_usage_version_and_help(self):
         run = lambda option: subprocess.run([program(), option], capture_output=True, text=True,
                                             timeout=30)
