@@ -16,6 +16,8 @@
 
 namespace callforward::milter {
 
+constexpr const char* default_file = "/etc/callforward/callforward.toml";
+
 class config_error : public std::runtime_error {  // what(): the findings, without last line end
     using std::runtime_error::runtime_error;
 };

@@ -51,7 +51,6 @@ using namespace callforward;
 using namespace callforward::milter;
 
 constexpr std::chrono::seconds longest_save{2};
-constexpr const char* default_file = "/etc/callforward/callforward.toml";
 
 struct arguments {
     std::string file = default_file;

@@ -24,12 +24,6 @@ constexpr std::size_t in_one_request = 10000;
 constexpr std::size_t longest_line = 4096;
 constexpr std::size_t bad_lines_shown = 100;
 
-std::string text_at(const json& j, const char* name) {
-    const auto found = j.find(name);
-    if (found == j.end() || found->is_null()) return {};
-    return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
 std::string life(const json& entry) {
     const auto age = entry.at("age_s").get<std::int64_t>();
     const auto left = entry.at("expires_in_s").get<std::int64_t>();

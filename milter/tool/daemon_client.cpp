@@ -19,7 +19,6 @@ namespace callforward::tool {
 
 namespace {
 
-constexpr const char* default_file = "/etc/callforward/callforward.toml";
 constexpr int patience_seconds = 90;  // a call-forward may take 60
 
 // Why nobody answers, as an errno; 0: somebody is there. The library's own errors do not tell a
@@ -110,7 +109,7 @@ no_daemon::no_daemon(const std::string& what) : tool_error(EX_UNAVAILABLE, what)
 control_place control_socket(const daemon_options& o) {
     if (!o.socket.empty()) return {o.socket, {}, true};
     const bool named = !o.config.empty();
-    const std::string file = named ? o.config : default_file;
+    const std::string file = named ? o.config : milter::default_file;
     try {
         const auto s = milter::load_settings(file, {}, !named);
         if (!s.control.socket.empty()) return {s.control.socket, {}};
@@ -137,6 +136,12 @@ json daemon_client::post(const std::string& path, const json& body) const {
     return ask(place_, [&](httplib::ClientImpl& client) {
         return client.Post(path.c_str(), text, "application/json");
     });
+}
+
+std::string text_at(const json& answer, const char* name) {
+    const auto found = answer.find(name);
+    if (found == answer.end() || found->is_null()) return {};
+    return found->is_string() ? found->get<std::string>() : found->dump();
 }
 
 }  // namespace callforward::tool

@@ -58,4 +58,7 @@ private:
     control_place place_;
 };
 
+// Of an answer: text as it is, other values as JSON; "" where it is null or not there.
+[[nodiscard]] std::string text_at(const json& answer, const char* name);
+
 }  // namespace callforward::tool

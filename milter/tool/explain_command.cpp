@@ -21,13 +21,6 @@ namespace {
 
 constexpr std::size_t label = 12;
 constexpr const char* own_words = "what the MTA says by itself, usually 250";
-constexpr const char* default_file = "/etc/callforward/callforward.toml";
-
-std::string text_at(const json& j, const char* name) {
-    const auto found = j.find(name);
-    if (found == j.end() || found->is_null()) return {};
-    return found->is_string() ? found->get<std::string>() : found->dump();
-}
 
 std::string row(std::string_view name, const std::string& text) {
     return left(name, label) + text + '\n';
@@ -174,7 +167,7 @@ json without_daemon(const daemon_options& o, const explain_options& e) {
     milter::log::open(quiet);
     try {
         auto s = std::make_shared<milter::settings>(
-            milter::load_settings(named ? o.config : default_file, {}, !named));
+            milter::load_settings(named ? o.config : milter::default_file, {}, !named));
         s->cache.store = "memory";
         milter::engine asking(*s, 1);
         milter::recipient_check check(asking, s);

@@ -18,12 +18,6 @@ constexpr std::size_t label = 16;
 constexpr std::size_t number = 13;
 constexpr std::array spans{"last_minute", "last_hour", "since_start"};
 
-std::string text_at(const json& j, const char* name) {
-    const auto found = j.find(name);
-    if (found == j.end() || found->is_null()) return {};
-    return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
 std::int64_t number_at(const json& j, const char* name) {
     const auto found = j.find(name);
     return found != j.end() && found->is_number() ? found->get<std::int64_t>() : 0;
