@@ -285,23 +285,8 @@ const std::array control_keys{
 };
 
 std::string check_listen(std::string& where) {
-    if (where.empty()) return {};
-    const std::string problem = quoted(where) +
-                                " is not an address and port, as in "
-                                "\"127.0.0.1:9589\"";
-    const auto colon = where.rfind(':');
-    if (colon == std::string::npos) return problem;
-    std::string host = where.substr(0, colon);
-    const bool bracketed = host.starts_with('[') && host.ends_with(']');
-    if (bracketed) host = host.substr(1, host.size() - 2);
-    const auto address = dns::ip_address::parse(host);
-    const std::string port = where.substr(colon + 1);
-    constexpr unsigned long most = 65535;
-    const bool is_number = !port.empty() && port.size() <= 5 &&
-                           port.find_first_not_of("0123456789") == std::string::npos;
-    const bool good =
-        address && is_number && std::stoul(port) <= most && (address->is_v4() || bracketed);
-    return good ? "" : problem;
+    if (where.empty() || parse_listen(where)) return {};
+    return quoted(where) + " is not an address and port, as in \"127.0.0.1:9589\"";
 }
 
 using metrics_key = config_key<metrics_settings>;

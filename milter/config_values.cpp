@@ -145,6 +145,18 @@ std::string check_dns_server(std::string& text) {
     return {};
 }
 
+std::optional<listen_address> parse_listen(std::string_view text) {
+    const auto colon = text.rfind(':');
+    if (colon == std::string_view::npos) return std::nullopt;
+    std::string_view host = text.substr(0, colon);
+    const bool bracketed = host.starts_with('[') && host.ends_with(']');
+    if (bracketed) host = host.substr(1, host.size() - 2);
+    const auto address = dns::ip_address::parse(host);
+    const auto port = parse_number<std::uint16_t>(text.substr(colon + 1));
+    if (!address || !port || !(address->is_v4() || bracketed)) return std::nullopt;
+    return listen_address{*address, *port};
+}
+
 std::string parse_mailer(std::string_view text, mailer_rule& into) {
     const auto colon = text.find(':');
     const std::string_view kind = text.substr(0, colon);

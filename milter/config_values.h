@@ -4,9 +4,11 @@
 // continues a sentence about the key, and may put the word into its canonical form.
 #pragma once
 
+#include "dns/ip.h"
 #include "milter/settings.h"
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,6 +27,11 @@ namespace callforward::milter {
 [[nodiscard]] std::optional<unsigned> parse_octal_mode(std::string_view text);
 [[nodiscard]] std::string check_helo(std::string& text);
 [[nodiscard]] std::string check_dns_server(std::string& text);
+struct listen_address {
+    dns::ip_address address;
+    std::uint16_t port = 0;
+};
+[[nodiscard]] std::optional<listen_address> parse_listen(std::string_view text);  // "[::1]:9589"
 [[nodiscard]] std::string parse_mailer(std::string_view text, mailer_rule& into);
 
 // List entries; each becomes lower case, its domain A-labels.

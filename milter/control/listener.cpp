@@ -1,6 +1,6 @@
 #include "milter/control/listener.h"
 
-#include "dns/ip.h"
+#include "milter/config_values.h"
 #include "milter/listening_socket.h"
 
 #include <arpa/inet.h>
@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
@@ -33,31 +32,20 @@ struct endpoint {
     socklen_t length = 0;
 };
 
-endpoint parse_endpoint(const std::string& text) {
-    const auto colon = text.rfind(':');
-    std::string host = text.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    const auto ip = dns::ip_address::parse(host);
-    std::uint16_t port = 0;
-    const char* const begin = text.data() + (colon == std::string::npos ? text.size() : colon + 1);
-    const char* const end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(begin, end, port);
-    if (!ip || begin == end || error != std::errc{} || rest != end) {
-        throw std::runtime_error("\"" + text + "\" is no address and port, as in 127.0.0.1:9589");
-    }
+endpoint endpoint_of(const listen_address& at) {
     endpoint e;
-    if (ip->is_v4()) {
+    if (at.address.is_v4()) {
         sockaddr_in four{};
         four.sin_family = AF_INET;
-        four.sin_port = htons(port);
-        std::memcpy(&four.sin_addr, ip->v4().data(), sizeof four.sin_addr);
+        four.sin_port = htons(at.port);
+        std::memcpy(&four.sin_addr, at.address.v4().data(), sizeof four.sin_addr);
         std::memcpy(&e.address, &four, sizeof four);
         e.length = sizeof four;
     } else {
         sockaddr_in6 six{};
         six.sin6_family = AF_INET6;
-        six.sin6_port = htons(port);
-        std::memcpy(&six.sin6_addr, ip->v6().data(), sizeof six.sin6_addr);
+        six.sin6_port = htons(at.port);
+        std::memcpy(&six.sin6_addr, at.address.v6().data(), sizeof six.sin6_addr);
         std::memcpy(&e.address, &six, sizeof six);
         e.length = sizeof six;
     }
@@ -101,7 +89,11 @@ listener listener::at_path(const std::string& path, const std::optional<account>
 }
 
 listener listener::at_address(const std::string& text) {
-    const endpoint e = parse_endpoint(text);
+    const auto wanted = parse_listen(text);
+    if (!wanted) {
+        throw std::runtime_error("\"" + text + "\" is no address and port, as in 127.0.0.1:9589");
+    }
+    const endpoint e = endpoint_of(*wanted);
     listener made(::socket(e.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), {});
     const int yes = 1;
     setsockopt(made.descriptor_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
