@@ -2,17 +2,16 @@
 
 #include "milter/config.h"
 #include "milter/descriptor.h"
+#include "milter/unix_address.h"
 
 #include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <system_error>
@@ -62,11 +61,9 @@ void try_path(const std::string& socket, const sockaddr_un& address) {
 }
 
 sockaddr_un address_of_path(const std::string& socket, const std::string& path) {
-    sockaddr_un address{};
-    if (path.size() >= sizeof address.sun_path) cannot_listen(socket, "the path is too long");
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    return address;
+    const auto address = unix_address(path);
+    if (!address) cannot_listen(socket, "the path is too long");
+    return *address;
 }
 
 void make_room_for_path(const std::string& socket, const std::string& path) {

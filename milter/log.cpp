@@ -2,10 +2,9 @@
 
 #include "milter/descriptor.h"
 #include "milter/log_queue.h"
+#include "milter/unix_address.h"
 
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -203,14 +202,12 @@ struct closer {
 }  // namespace
 
 bool log::is_syslog_at(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return false;
-    path.copy(address.sun_path, path.size());
+    const auto address = unix_address(path);
+    if (!address) return false;
     for (const int type : {SOCK_DGRAM, SOCK_STREAM}) {  // as syslog(3) does
         const descriptor probe(::socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-        const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
-        if (connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN) return true;
+        const auto* const generic = reinterpret_cast<const sockaddr*>(&*address);
+        if (connect(probe.get(), generic, sizeof *address) == 0 || errno == EAGAIN) return true;
         if (errno != EPROTOTYPE) return false;
     }
     return false;

@@ -2,12 +2,12 @@
 
 #include "milter/config_values.h"
 #include "milter/listening_socket.h"
+#include "milter/unix_address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -72,9 +72,7 @@ listener::~listener() {
 
 listener listener::at_path(const std::string& path, const std::optional<account>& owner) {
     make_room_for("unix:" + path);
-    sockaddr_un address{};  // long enough: make_room_for() has looked
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    const sockaddr_un address = unix_address(path).value();  // make_room_for() has looked
     listener made(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), path);
     // The mode is there from the first moment that the socket can be connected to.
     const mode_t before = umask(0117);

@@ -2,17 +2,15 @@
 
 #include "milter/config.h"
 #include "milter/descriptor.h"
+#include "milter/unix_address.h"
 #include "smtpclient/printable.h"
 
 #include <grp.h>
 #include <httplib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sysexits.h>
 
 #include <cerrno>
-#include <cstring>
 #include <system_error>
 
 namespace callforward::tool {
@@ -24,13 +22,11 @@ constexpr int patience_seconds = 90;  // a call-forward may take 60
 // Why nobody answers, as an errno; 0: somebody is there. The library's own errors do not tell a
 // missing socket from a forbidden one.
 int why_unreachable(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return ENAMETOOLONG;
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    const auto address = milter::unix_address(path);
+    if (!address) return ENAMETOOLONG;
     const milter::descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
-    return ::connect(probe.get(), generic, sizeof address) == 0 ? 0 : errno;
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&*address);
+    return ::connect(probe.get(), generic, sizeof *address) == 0 ? 0 : errno;
 }
 
 // Whose group may use the socket: its own, or, where even that is hidden, that of its folder.
