@@ -1,6 +1,7 @@
 #include "milter/monitor_report.h"
 
 #include "milter/bounded_file.h"
+#include "milter/descriptor.h"
 #include "milter/settings_names.h"
 #include "smtpclient/printable.h"
 
@@ -59,17 +60,16 @@ std::string failure(const char* what, const std::string& file) {
 // All of it on the disk, or not at all.
 std::string write_whole(const std::string& file, std::string_view text) {
     const std::string fresh = file + ".new";
-    const int descriptor =
-        open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (descriptor < 0) return failure("cannot make", fresh);
+    const descriptor made(
+        open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640));
+    if (made.get() < 0) return failure("cannot make", fresh);
     std::string wrong;
     while (!text.empty() && wrong.empty()) {
-        const ssize_t count = write(descriptor, text.data(), text.size());
+        const ssize_t count = write(made.get(), text.data(), text.size());
         if (count < 0 && errno != EINTR) wrong = failure("cannot write", fresh);
         if (count > 0) text.remove_prefix(static_cast<std::size_t>(count));
     }
-    if (wrong.empty() && fsync(descriptor) != 0) wrong = failure("cannot write", fresh);
-    close(descriptor);
+    if (wrong.empty() && fsync(made.get()) != 0) wrong = failure("cannot write", fresh);
     if (wrong.empty() && rename(fresh.c_str(), file.c_str()) != 0) {
         wrong = failure("cannot replace", file);
     }
