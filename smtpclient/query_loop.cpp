@@ -56,7 +56,17 @@ struct query_loop::implementation {
           mail_exchangers(
               loop.get_executor(), resolver, where_mail_exchangers_may_lead(), options.limits),
           work(loop.get_executor()),
-          thread(without_signals([this] { loop.run(); })) {}
+          thread(without_signals([this] { turn(); })) {}
+
+    void turn() {
+        for (;;) {
+            try {
+                loop.run();
+                return;
+            } catch (...) {  // of one call, which is over; the program and the others go on
+            }
+        }
+    }
 
     asio::io_context loop{1};
     dns::ares_resolver resolver;
@@ -83,21 +93,24 @@ void query_loop::start(const query_options& options, completion done) {
     const auto begin = std::chrono::steady_clock::now();
     auto prepared = prepare(options);
     auto& here = *implementation_;
-    asio::post(
-        here.loop,
-        [&here, begin, prepared = std::move(prepared), done = std::move(done)]() mutable {
-            if (!prepared.ask) return done(nullptr, {std::move(prepared.answer), {}});
+    // Shared: co_spawn() takes it along, also when it then finds no memory.
+    const auto told = std::make_shared<const completion>(std::move(done));
+    asio::post(here.loop, [&here, begin, prepared = std::move(prepared), told]() mutable {
+        if (!prepared.ask) return (*told)(nullptr, {std::move(prepared.answer), {}});
+        try {
             auto& by = prepared.ask->to.recipient_mx ? here.mail_exchangers : here.named_hosts;
             auto call = by.verify(std::move(*prepared.ask));
-            asio::co_spawn(here.loop,
-                           std::move(call),
-                           [begin, done = std::move(done)](std::exception_ptr thrown, verdict v) {
-                               const auto took = std::chrono::steady_clock::now() - begin;
-                               done(std::move(thrown),
-                                    {std::move(v),
-                                     std::chrono::duration_cast<std::chrono::milliseconds>(took)});
-                           });
-        });
+            asio::co_spawn(
+                here.loop, std::move(call), [begin, told](std::exception_ptr thrown, verdict v) {
+                    const auto took = std::chrono::steady_clock::now() - begin;
+                    (*told)(std::move(thrown),
+                            {std::move(v),
+                             std::chrono::duration_cast<std::chrono::milliseconds>(took)});
+                });
+        } catch (...) {
+            (*told)(std::current_exception(), {});
+        }
+    });
 }
 
 }  // namespace callforward::smtpclient
