@@ -1,6 +1,7 @@
 #include "dns/hosts_file.h"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <optional>
 #include <string_view>
@@ -15,10 +16,13 @@ constexpr std::string_view blanks = " \t\r\v\f";
 
 // Whole lines only: a name that the bound cuts off would be another one.
 std::string beginning_of(const std::string& path) {
-    std::string text(most_bytes, '\0');
+    std::string text;
+    std::array<char, 4096> part{};
     std::ifstream file(path, std::ios::binary);
-    file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(file.gcount()));
+    while (file && text.size() < most_bytes) {
+        file.read(part.data(), part.size());
+        text.append(part.data(), static_cast<std::size_t>(file.gcount()));
+    }
     if (text.size() == most_bytes) text.resize(text.rfind('\n') + 1);  // none: 0
     return text;
 }
@@ -46,11 +50,17 @@ bool is_same_name(std::string_view untrusted, const std::string& lower_case) {
                       });
 }
 
-std::optional<ip_address> address_in_line(std::string_view line, const domain& name) {
+struct host_line {
+    std::string_view address;
+    std::string_view first_name;
+};
+
+std::optional<host_line> line_that_names(const domain& name, std::string_view line) {
     std::string_view rest = take_until(line, "#");
-    const std::string_view address = take_word(rest);
+    host_line found{take_word(rest), {}};
     for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
-        if (is_same_name(word, name.name())) return ip_address::parse(address);
+        if (found.first_name.empty()) found.first_name = word;
+        if (is_same_name(word, name.name())) return found;
     }
     return std::nullopt;
 }
@@ -63,12 +73,29 @@ std::vector<ip_address> addresses_in_hosts_file(const std::string& path, const d
     const std::string text = beginning_of(path);
     std::string_view rest = text;
     while (!rest.empty() && found.size() < most_addresses) {
-        const auto address = address_in_line(take_until(rest, "\n"), name);
+        const auto line = line_that_names(name, take_until(rest, "\n"));
+        const auto address = line ? ip_address::parse(line->address) : std::nullopt;
         if (address && std::find(found.begin(), found.end(), *address) == found.end()) {
             found.push_back(*address);
         }
     }
     return found;
+}
+
+std::optional<domain> full_name_in_hosts_file(const std::string& path, const domain& name) {
+    if (path.empty()) return std::nullopt;
+    const std::string text = beginning_of(path);
+    std::string_view rest = text;
+    while (!rest.empty()) {
+        const auto line = line_that_names(name, take_until(rest, "\n"));
+        if (!line || !ip_address::parse(line->address)) continue;
+        auto full = domain::parse(line->first_name);
+        // localhost.localdomain, as some systems have it, is everybody's.
+        const bool says_who = full && full->name().find('.') != std::string::npos &&
+                              !full->name().starts_with("localhost.");
+        if (says_who) return full;
+    }
+    return std::nullopt;
 }
 
 }  // namespace callforward::dns

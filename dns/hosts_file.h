@@ -1,4 +1,4 @@
-// The addresses of a host in hosts(5), for names that DNS does not know.
+// The addresses of a host in hosts(5), for names that DNS does not know, and its full name.
 //
 //   address name alias... # comment
 //
@@ -10,6 +10,7 @@
 #include "dns/domain.h"
 #include "dns/ip.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,5 +18,8 @@ namespace callforward::dns {
 
 [[nodiscard]] std::vector<ip_address> addresses_in_hosts_file(const std::string& path,
                                                               const domain& name);
+// The first name, where it has a dot, of a line that has this one: what hostname -f says.
+[[nodiscard]] std::optional<domain> full_name_in_hosts_file(const std::string& path,
+                                                            const domain& name);
 
 }  // namespace callforward::dns

@@ -79,7 +79,7 @@ struct question {
     // Shared with the policy it comes from, which a reload may drop while the question is under
     // way.
     std::shared_ptr<const transport> by;
-    std::string helo;  // used when by->helo is ""
+    std::string helo;  // the MTA's own name, used when by->helo is "", and known among MX hosts
     // Who asks us; told to next hops that by->xclient or by->proxy_protocol says so of.
     std::optional<client_identity> client;
     std::chrono::steady_clock::time_point deadline;

@@ -1,5 +1,7 @@
 #include "smtpclient/reach.h"
 
+#include "dns/hosts_file.h"
+
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <unistd.h>
@@ -13,23 +15,33 @@ namespace callforward::smtpclient {
 
 namespace {
 
+constexpr const char* hosts_file = "/etc/hosts";
+
 std::optional<dns::domain> system_name() {
     std::array<char, 256> name{};
     if (gethostname(name.data(), name.size() - 1) != 0) return std::nullopt;
     return dns::domain::parse(name.data());
 }
 
+std::string full_name_of(const dns::domain& system) {
+    std::optional<dns::domain> full;
+    if (system.name().find('.') == std::string::npos) {
+        full = dns::full_name_in_hosts_file(hosts_file, system);
+    }
+    return full ? full->name() : system.name();
+}
+
 }  // namespace
 
 std::string own_host_name() {
     const auto name = system_name();
-    return name ? name->name() : "localhost";
+    return name ? full_name_of(*name) : "localhost";
 }
 
 reach this_host() {
     reach r;
-    r.hosts_file = "/etc/hosts";
-    if (const auto name = system_name()) r.my_names.insert(name->name());
+    r.hosts_file = hosts_file;
+    if (const auto name = system_name()) r.my_names = {name->name(), full_name_of(*name)};
     ifaddrs* interfaces = nullptr;
     if (getifaddrs(&interfaces) != 0) return r;
     const auto loopback = {dns::network::parse("127.0.0.0/8"), dns::network::parse("::1")};

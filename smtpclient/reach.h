@@ -20,10 +20,11 @@ struct reach {  // whom a call-forward may contact ([routing])
 
     bool operator==(const reach&) const = default;
 };
-// A valid domain name, or "localhost": what to say in EHLO where nobody says otherwise.
+// A valid domain name, or "localhost": what to say in EHLO where nobody says otherwise. Of a system
+// whose name has no dot it is the full name that hosts(5) has.
 [[nodiscard]] std::string own_host_name();
-// This host's name, hosts(5), and the addresses of its interfaces, without loopback, which
-// [routing] deny covers.
+// This host's names, short and full, hosts(5), and the addresses of its interfaces, without
+// loopback, which [routing] deny covers.
 [[nodiscard]] reach this_host();
 // [routing] deny as it is by default: networks that no mail host on the Internet has.
 [[nodiscard]] std::vector<dns::network> default_deny();

@@ -96,6 +96,13 @@ void target_finder::tell(const std::string& what) const {
     if (question_.trace) question_.trace('*', what);
 }
 
+// The MTA that asks is this host, too, whatever the system calls itself.
+dns::own_names target_finder::own_names() const {
+    dns::own_names names = reach_.my_names;
+    if (!question_.helo.empty()) names.insert(question_.helo);
+    return names;
+}
+
 asio::awaitable<target_finder::targets> target_finder::targets_of_hop(std::size_t index,
                                                                       std::uint32_t seed) {
     target t;
@@ -142,7 +149,7 @@ asio::awaitable<target_finder::targets> target_finder::targets_of_domain(dns::do
                                                                          std::uint32_t seed) {
     auto look_up = resolver_.mail_exchangers(name);
     const auto answer = co_await answer_by(question_.deadline, std::move(look_up));
-    const dns::route route = dns::route_mail(name, answer, reach_.my_names, seed);
+    const dns::route route = dns::route_mail(name, answer, own_names(), seed);
     targets found;
     const std::string subject = name.name();
     like.nexthop = subject;

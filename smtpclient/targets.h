@@ -74,6 +74,7 @@ private:
     [[nodiscard]] verdict nothing(verdict_class c, reason r, std::string why) const;
     [[nodiscard]] verdict no_mail_for(const dns::domain& name, reason r, std::string why) const;
     [[nodiscard]] bool is_recipients(const dns::domain& name) const;
+    [[nodiscard]] dns::own_names own_names() const;
     void tell(const std::string& what) const;
 
     dns::resolver& resolver_;

@@ -38,7 +38,7 @@ struct query_options {
     std::string host;
     std::uint16_t port = 0;                    ///< 0: 25, or 24 for LMTP.
     std::chrono::milliseconds timeout{60000};  ///< Bound on the whole call; at most a day.
-    std::string helo;                          ///< The name in EHLO; "": this host's.
+    std::string helo;                          ///< The name in EHLO; "": this host's, in full.
     bool lmtp = false;                         ///< Speak LMTP (RFC 2033).
     /// As in Postfix: "none", "may", "encrypt", "dane", "dane-only", "fingerprint", "verify" or
     /// "secure".

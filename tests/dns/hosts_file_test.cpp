@@ -24,6 +24,15 @@ std::string addresses_in(const std::string& text) {
     return found;
 }
 
+// What a host that calls itself gw is called in full by a file of this text; "": nothing.
+std::string full_name_in(const std::string& text) {
+    const temporary_folder folder;
+    const std::string path = folder.file("hosts");
+    std::ofstream(path, std::ios::binary) << text;
+    const auto found = full_name_in_hosts_file(path, *domain::parse("gw"));
+    return found ? found->name() : "";
+}
+
 }  // namespace
 
 TEST_CASE("a name is found in the hosts file, as first name and as alias") {
@@ -90,4 +99,28 @@ TEST_CASE("a hosts file that can not be read has no hosts") {
     CHECK(addresses_in_hosts_file(folder.file("missing"), name).empty());
     CHECK(addresses_in_hosts_file(folder.path().string(), name).empty());
     CHECK(addresses_in_hosts_file("", name).empty());
+}
+
+TEST_CASE("the full name of a host is the first name of a line that has its short one") {
+    CHECK(full_name_in("127.0.0.1 localhost\n127.0.1.1 gw.example.test gw\n") == "gw.example.test");
+    CHECK(full_name_in("192.0.2.1 Mail.Example.TEST www GW # the gateway\n") ==
+          "mail.example.test");
+    CHECK(full_name_in("127.0.1.1 gw\n192.0.2.1 gw.example.test gw\n") == "gw.example.test");
+    CHECK(full_name_in("192.0.2.1 gw.example.test gw\n192.0.2.2 gw.other.test gw\n") ==
+          "gw.example.test");
+}
+
+TEST_CASE("a host without a full name in the hosts file has none") {
+    for (const char* const nothing : {"",
+                                      "127.0.1.1 gw\n",
+                                      "127.0.1.1 gw gw.example.test\n",
+                                      "127.0.0.1 localhost.localdomain localhost gw\n",
+                                      "192.0.2.1 gw.example.test gw2\n",
+                                      "192.0.2.1 gw.example.test #gw\n",
+                                      "192.0.2.1 -gw-.example..test gw\n",
+                                      "no address gw.example.test gw\n"}) {
+        CAPTURE(nothing);
+        CHECK(full_name_in(nothing) == "");
+    }
+    CHECK_FALSE(full_name_in_hosts_file("", *domain::parse("gw")));
 }

@@ -245,6 +245,15 @@ TEST_CASE("this host and all behind it are dropped from a list of MX hosts") {
           std::vector<std::string>{"MX next.test", "A good.test", "MX next.test"});
 }
 
+TEST_CASE("the MTA that asks is this host among the MX hosts, by its own name") {
+    caller calls;
+    calls.resolver.mx("next.test", {{10, "gateway.test"}, {20, "behind.test"}});
+    question q = question_to_mx(25);
+    q.helo = "gateway.test";
+    CHECK(calls.answer(std::move(q)) == "undetermined loop route");
+    CHECK(calls.resolver.asked() == std::vector<std::string>{"MX next.test"});
+}
+
 TEST_CASE("an address of this host at port 25 is this host, whatever its name") {
     reach r;
     r.my_addresses = {dns::ip_address::parse("127.0.0.5").value()};
