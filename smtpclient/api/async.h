@@ -3,7 +3,7 @@
 ///
 /// The call-forward itself runs on the session's thread inside the library, which shares no asio
 /// object with the program: both may be built with different versions and options of asio. The
-/// handler runs on its own executor. asio (standalone, 1.18 or newer) is needed by this header
+/// handler runs on its own executor. asio (standalone, 1.22 or newer) is needed by this header
 /// only.
 #pragma once
 
