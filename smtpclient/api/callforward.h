@@ -122,7 +122,8 @@ struct session_options {
 /// Many calls on one event loop, which keeps connections and shares them between calls.
 ///
 /// Owns one thread. The destructor gives up what is under way and destroys its completions
-/// uncalled. Not for use on both sides of fork(): make it after.
+/// uncalled. Not for use on both sides of fork(): make it after. resolv.conf and the addresses of
+/// this host are read when it is made: after a change there, make another.
 class session {
 public:
     /// Called once with the result, on the session's thread; must neither throw nor wait. The
