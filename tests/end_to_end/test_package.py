@@ -3,6 +3,7 @@ pkg-config, and run; the Lua module built by LuaRocks."""
 
 import glob
 import os
+import re
 import shutil
 import subprocess
 import unittest
@@ -80,6 +81,19 @@ class Package(unittest.TestCase):
         run("g++", "-std=c++17", *self.flags.split(), os.path.join(ROOT, "contrib/cpp/query.cpp"),
             *flags, "-o", program)
         self.check_query(program)
+
+    def test_programs_and_scripts_need_nothing_of_the_daemon(self):
+        prefix = os.path.join(self.folder, "components")
+        shutil.rmtree(prefix, ignore_errors=True)
+        for component in ("library", "development", "lua"):
+            run("cmake", "--install", build(), "--prefix", prefix, "--component", component)
+        files = [os.path.relpath(os.path.join(at, name), prefix)
+                 for at, _, names in os.walk(prefix) for name in names]
+        for name in ("libcallforward.so", "callforward.h", "callforward.pc", "callforward.so",
+                     "callforward.3", "callforward-lua.3"):
+            self.assertTrue(any(file.endswith("/" + name) for file in files), f"{name}: {files}")
+        self.assertFalse([file for file in files
+                          if re.search("sbin|^bin|systemd|etc/|milter|[.]toml", file)])
 
     def test_another_version_is_refused(self):
         at = os.path.join(self.folder, "version")
