@@ -46,32 +46,44 @@ std::vector<query_result> results_of(session* in, const std::vector<query_option
     return own.query_many(asked);
 }
 
+query_result not_asked(const question& q, const std::string& why) {
+    query_result result;
+    result.rcptto = q.rcptto;
+    if (q.mailfrom != "<>") result.mailfrom = q.mailfrom;
+    result.reason = "overloaded";
+    result.text = why;
+    return result;
+}
+
+void add(answers& to, query_result result) {
+    std::string words = describe(result);
+    to.all.push_back({std::move(result), std::move(words)});
+}
+
+void ask(session* in, const question* questions, std::size_t count, answers& found) {
+    try {
+        std::vector<query_options> asked;
+        for (std::size_t i = 0; i < count; ++i) asked.push_back(options_of(questions[i]));
+        auto results = results_of(in, asked);
+        for (auto& each : results) add(found, std::move(each));
+    } catch (const std::invalid_argument& e) {
+        found.error = e.what();
+    } catch (const std::runtime_error& e) {
+        for (std::size_t i = 0; i < count; ++i) add(found, not_asked(questions[i], e.what()));
+    }
+}
+
 }  // namespace
 
 answers* ask(session* in, const question* questions, std::size_t count) noexcept {
     auto* const found = new (std::nothrow) answers;
     if (found == nullptr) return nullptr;
     try {
-        std::vector<query_options> asked;
-        for (std::size_t i = 0; i < count; ++i) asked.push_back(options_of(questions[i]));
-        auto results = results_of(in, asked);
-        for (auto& each : results) {
-            std::string words = describe(each);
-            found->all.push_back({std::move(each), std::move(words)});
-        }
+        ask(in, questions, count, *found);
         return found;
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         delete found;
         return nullptr;
-    } catch (const std::exception& e) {
-        try {
-            found->error = e.what();
-            found->argument_is_wrong = dynamic_cast<const std::invalid_argument*>(&e) != nullptr;
-            return found;
-        } catch (...) {
-            delete found;
-            return nullptr;
-        }
     }
 }
 

@@ -51,13 +51,12 @@ struct answer {
 
 struct answers {
     std::vector<answer> all;
-    // When not empty, nothing was asked.
-    std::string error;
-    bool argument_is_wrong = false;  // or else this process lacks something
+    std::string error;  // when not empty, an argument is wrong, and nothing was asked
 };
 
 // Without a session a single question is asked on this thread, and several in a session of their
-// own. Null only without memory.
+// own. What this process lacks (threads, descriptors) is the answer to each: undetermined,
+// overloaded. Null only without memory.
 [[nodiscard]] answers* ask(session* in, const question* questions, std::size_t count) noexcept;
 void discard(answers* a) noexcept;
 

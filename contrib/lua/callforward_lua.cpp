@@ -99,7 +99,7 @@ answers* ask_and_hold(
     if (*held == nullptr) luaL_error(l, "%s: not enough memory", function);
     if (!(*held)->error.empty()) {
         lua_pushfstring(l, "%s: %s", function, (*held)->error.c_str());
-        if ((*held)->argument_is_wrong) lua_error(l);
+        lua_error(l);
     }
     return *held;
 }
@@ -115,11 +115,6 @@ int query_in(lua_State* l, session* in, int index, const char* function) {
     read_question(l, index, function, false, q);
     require_recipient(l, function, q);
     answers* const found = ask_and_hold(l, in, function, &q, 1);
-    if (!found->error.empty()) {
-        lua_pushboolean(l, 0);
-        lua_insert(l, -2);
-        return 2;
-    }
     push_answer(l, found->all.front());
     release(found, l, index + 1);
     return 3;
@@ -140,7 +135,6 @@ int query_many_in(lua_State* l, session* in, int index, const char* function) {
         require_recipient(l, function, questions[i]);
     }
     answers* const found = ask_and_hold(l, in, function, questions, count);
-    if (!found->error.empty()) return lua_error(l);
     lua_createtable(l, static_cast<int>(count), 0);
     for (std::size_t i = 0; i < found->all.size(); ++i) {
         lua_createtable(l, 0, 3);

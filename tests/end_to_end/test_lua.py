@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -44,7 +45,7 @@ def environment(version):
     return of
 
 
-def run_lua(script, *arguments, lua=("lua5.4", "5.4"), given=None, **more):
+def run_lua(script, *arguments, lua=("lua5.4", "5.4"), given=None, descriptors=None, **more):
     """A script's text, or the path of one; gives the finished process."""
     program, version = lua
     place = [script] if os.path.exists(script) else ["-e", script]
@@ -52,7 +53,9 @@ def run_lua(script, *arguments, lua=("lua5.4", "5.4"), given=None, **more):
         place = ["-e", "arg = {" + ", ".join(f"[==[{a}]==]" for a in arguments) + "} " + script]
         arguments = ()
     return subprocess.run([program, *place, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=120, input=given, env={**environment(version), **more})
+                          timeout=120, input=given, env={**environment(version), **more},
+                          preexec_fn=descriptors and (lambda: resource.setrlimit(
+                              resource.RLIMIT_NOFILE, (descriptors, descriptors))))
 
 
 class Module(unittest.TestCase):
@@ -142,6 +145,26 @@ class Module(unittest.TestCase):
         self.assertEqual(res, "false")
         self.assertRegex(err, "^timed_out: ")
         self.assertLess(time.monotonic() - begin, 20)
+
+    def test_what_the_process_lacks_is_an_answer_like_any_other(self):
+        for lua in lua_versions():
+            with self.subTest(lua[0]):
+                lines = self.say(
+                    "res, err, detail.outcome, detail.reason, detail.rcptto, detail.text ~= nil",
+                    "local res, err, detail = "
+                    f"callforward.query{{rcptto='known@hop.test', {self.place()}}} ",
+                    lua=lua, descriptors=4)
+                self.assertEqual(lines[0], "false")
+                self.assertRegex(lines[1], "^overloaded: .*Too many open files")
+                self.assertEqual(lines[2:], ["undetermined", "overloaded", "known@hop.test", "true"])
+                lines = self.say(
+                    "#all, all[2].res, all[2].err, all[2].detail.outcome, all[2].detail.rcptto",
+                    f"local all = callforward.query_many{{{self.place()}, "
+                    "{rcptto='known@hop.test'}, {rcptto='nobody@hop.test'}}",
+                    lua=lua, descriptors=4)
+                self.assertEqual((lines[0], lines[1], lines[3], lines[4]),
+                                 ("2", "false", "undetermined", "nobody@hop.test"))
+                self.assertRegex(lines[2], "^overloaded: .*Too many open files")
 
     def test_wrong_arguments_are_errors_that_name_them(self):
         for arguments, words in (
