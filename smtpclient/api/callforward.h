@@ -138,8 +138,8 @@ public:
 
     /// As the free function, and waits; not to be called by a completion.
     [[nodiscard]] CALLFORWARD_API query_result query(const query_options& options);
-    /// All of them side by side; results in the order of the questions. When one can not be asked,
-    /// throws before any is.
+    /// All of them side by side; results in the order of the questions. The time that one waits for
+    /// a connection counts as its own. When one can not be asked, throws before any is.
     [[nodiscard]] CALLFORWARD_API std::vector<query_result> query_many(
         const std::vector<query_options>& options);
     /// Begins a call and returns at once; throws std::invalid_argument at once, too.

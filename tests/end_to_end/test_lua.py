@@ -322,7 +322,8 @@ class Module(unittest.TestCase):
 
     def test_a_list_is_verified_by_the_example(self):
         done = run_lua(os.path.join(EXAMPLES, "verify_list.lua"),
-                       given="known1@hop.test\n\n nobody@hop.test \nlater@hop.test\n",
+                       given="".join(f"known{i}@hop.test\n" for i in range(600)) +  # batches
+                       "\n nobody@hop.test \nlater@hop.test\n",
                        VERIFY_HOST="127.0.3.1", VERIFY_PORT=str(self.hop.port))
         self.assertEqual(done.returncode, 1, done)
         lines = done.stdout.splitlines()
