@@ -89,17 +89,16 @@ void query_loop::stop() {
     implementation_->thread.join();
 }
 
-void query_loop::start(const query_options& options, completion done) {
+void query_loop::start(prepared_query asked, completion done) {
     const auto begin = std::chrono::steady_clock::now();
-    auto prepared = prepare(options);
     auto& here = *implementation_;
     // Shared: co_spawn() takes it along, also when it then finds no memory.
     const auto told = std::make_shared<const completion>(std::move(done));
-    asio::post(here.loop, [&here, begin, prepared = std::move(prepared), told]() mutable {
-        if (!prepared.ask) return (*told)(nullptr, {std::move(prepared.answer), {}});
+    asio::post(here.loop, [&here, begin, asked = std::move(asked), told]() mutable {
+        if (!asked.ask) return (*told)(nullptr, {std::move(asked.answer), {}});
         try {
-            auto& by = prepared.ask->to.recipient_mx ? here.mail_exchangers : here.named_hosts;
-            auto call = by.verify(std::move(*prepared.ask));
+            auto& by = asked.ask->to.recipient_mx ? here.mail_exchangers : here.named_hosts;
+            auto call = by.verify(std::move(*asked.ask));
             asio::co_spawn(
                 here.loop, std::move(call), [begin, told](std::exception_ptr thrown, verdict v) {
                     const auto took = std::chrono::steady_clock::now() - begin;

@@ -36,8 +36,8 @@ public:
     query_loop(const query_loop&) = delete;
     query_loop& operator=(const query_loop&) = delete;
 
-    // Throws as query() does; then done is never called.
-    void start(const query_options& options, completion done);
+    // Its time has begun when it was prepared.
+    void start(prepared_query asked, completion done);
     // Ends the thread; calls under way are given up, and their completions kept.
     void stop();
 

@@ -166,11 +166,16 @@ session::~session() = default;
 
 namespace {
 
+inside::prepared_query prepare(inside::query_options& options) {
+    options.trace = nullptr;  // see callforward.h: it would be called on another thread
+    return inside::prepare(options);
+}
+
 void start_in(inside::query_loop& loop,
               const query_options& options,
-              const inside::query_options& to,
+              inside::prepared_query prepared,
               session::completion done) {
-    loop.start(to,
+    loop.start(std::move(prepared),
                [asked = options, done = std::move(done)](std::exception_ptr thrown,
                                                          const inside::query_result& found) {
                    query_result result;
@@ -187,8 +192,7 @@ void start_in(inside::query_loop& loop,
 
 void session::start(const query_options& options, completion done) {
     auto to = to_inside(options);
-    to.trace = nullptr;  // see callforward.h: it would be called on another thread
-    start_in(implementation_->loop, options, to, std::move(done));
+    start_in(implementation_->loop, options, prepare(to), std::move(done));
 }
 
 query_result session::query(const query_options& options) {
@@ -197,21 +201,21 @@ query_result session::query(const query_options& options) {
 
 std::vector<query_result> session::query_many(const std::vector<query_options>& options) {
     if (options.empty()) return {};
-    std::vector<inside::query_options> checked;
-    checked.reserve(options.size());
+    std::vector<inside::prepared_query> prepared;
+    prepared.reserve(options.size());
+    inside::query_options to;
     for (const auto& each : options) {
         const bool again =
-            !checked.empty() && each.tls_ca_file == options[checked.size() - 1].tls_ca_file;
-        checked.push_back(to_inside(each, again ? &checked.back().tls.authorities : nullptr));
-        checked.back().trace = nullptr;
-        static_cast<void>(inside::prepare(checked.back()));
+            !prepared.empty() && each.tls_ca_file == options[prepared.size() - 1].tls_ca_file;
+        to = to_inside(each, again ? &to.tls.authorities : nullptr);
+        prepared.push_back(prepare(to));
     }
     // Shared with completions, which outlive this frame when starting one of them throws.
     const auto all = std::make_shared<gathering>(options.size());
     for (std::size_t i = 0; i < options.size(); ++i) {
         start_in(implementation_->loop,
                  options[i],
-                 checked[i],
+                 std::move(prepared[i]),
                  [all, i](std::exception_ptr thrown, query_result result) {
                      all->put(i, std::move(thrown), std::move(result));
                  });

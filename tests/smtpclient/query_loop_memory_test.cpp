@@ -31,7 +31,7 @@ namespace {
 void in_turn(query_loop& loop, const std::function<void()>& act) {
     query_options nobody;
     nobody.rcptto = "bob";
-    loop.start(nobody, [act](const std::exception_ptr&, const query_result&) { act(); });
+    loop.start(prepare(nobody), [act](const std::exception_ptr&, const query_result&) { act(); });
 }
 
 query_options unreachable() {
@@ -46,7 +46,7 @@ std::string ask(query_loop& loop, std::size_t nth) {
     std::promise<std::string> promise;
     auto answer = promise.get_future();
     in_turn(loop, [nth] { until_failure = nth; });
-    loop.start(unreachable(), [&](const std::exception_ptr& thrown, const query_result&) {
+    loop.start(prepare(unreachable()), [&](const std::exception_ptr& thrown, const query_result&) {
         until_failure = 0;
         promise.set_value(thrown ? "no memory" : "answer");
     });
