@@ -58,11 +58,16 @@ outcome to_outside(inside::outcome o) {
     return outcome::undetermined;
 }
 
-query_result to_outside(const query_options& asked, const inside::query_result& found) {
-    const inside::verdict& v = found.verdict;
+// A result that has its question only.
+query_result about(const query_options& asked) {
     query_result to;
     to.rcptto = inside::printable_utf8(asked.rcptto);
     if (asked.mailfrom != "<>") to.mailfrom = inside::printable_utf8(asked.mailfrom);
+    return to;
+}
+
+query_result to_outside(query_result to, const inside::query_result& found) {
+    const inside::verdict& v = found.verdict;
     to.outcome = to_outside(v.outcome());
     to.reason = inside::to_string(v.finding.reason);
     if (v.stage != inside::stage::none) to.stage = inside::to_string(v.stage);
@@ -142,7 +147,7 @@ std::string_view to_string(outcome o) noexcept {
 }
 
 query_result query(const query_options& options) {
-    return to_outside(options, inside::query(to_inside(options)));
+    return to_outside(about(options), inside::query(to_inside(options)));
 }
 
 std::string describe(const query_result& result) {
@@ -176,8 +181,8 @@ void start_in(inside::query_loop& loop,
               inside::prepared_query prepared,
               session::completion done) {
     loop.start(std::move(prepared),
-               [asked = options, done = std::move(done)](std::exception_ptr thrown,
-                                                         const inside::query_result& found) {
+               [asked = about(options), done = std::move(done)](std::exception_ptr thrown,
+                                                                const inside::query_result& found) {
                    query_result result;
                    try {
                        if (!thrown) result = to_outside(asked, found);
