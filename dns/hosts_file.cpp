@@ -10,7 +10,7 @@ namespace callforward::dns {
 
 namespace {
 
-constexpr std::size_t most_bytes = 1024 * 1024;
+constexpr std::size_t most_bytes = std::size_t{1024} * 1024;
 constexpr std::size_t most_addresses = 32;
 constexpr std::string_view blanks = " \t\r\v\f";
 

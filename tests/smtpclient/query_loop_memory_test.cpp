@@ -14,12 +14,15 @@ thread_local std::size_t until_failure = 0;  // 0: never
 
 }  // namespace
 
-extern "C" {
-void* __real_aligned_alloc(std::size_t alignment, std::size_t size);
-void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) {
+// The linker's names for them.
+extern "C" void* real_aligned_alloc(std::size_t alignment,
+                                    std::size_t size) __asm__("__real_aligned_alloc");
+extern "C" void* failing_aligned_alloc(std::size_t alignment,
+                                       std::size_t size) __asm__("__wrap_aligned_alloc");
+
+void* failing_aligned_alloc(std::size_t alignment, std::size_t size) {
     if (until_failure > 0 && --until_failure == 0) return nullptr;
-    return __real_aligned_alloc(alignment, size);
-}
+    return real_aligned_alloc(alignment, size);
 }
 
 using namespace callforward::smtpclient;
