@@ -202,9 +202,8 @@ private:
                                       const domain& name);
     template <class Record>
     static asio::awaitable<answer<Record>> wait_for(shared_pending<Record> question, domain name);
-    // Until either is answered.
-    static asio::awaitable<void> wait_for_one(shared_pending<ip_address> a,
-                                              shared_pending<ip_address> b);
+    // Until the first of two, which the caller keeps.
+    static asio::awaitable<void> wait_for_one(asio::steady_timer& a, asio::steady_timer& b);
     static asio::awaitable<answer<ip_address>> wait_for_other(shared_pending<ip_address> other,
                                                               domain name);
     template <class Record>
@@ -255,23 +254,21 @@ asio::awaitable<answer<Record>> ares_resolver::implementation::wait_for(
     co_return *question->what;
 }
 
-asio::awaitable<void> ares_resolver::implementation::wait_for_one(shared_pending<ip_address> a,
-                                                                  shared_pending<ip_address> b) {
+asio::awaitable<void> ares_resolver::implementation::wait_for_one(asio::steady_timer& a,
+                                                                  asio::steady_timer& b) {
     using namespace asio::experimental::awaitable_operators;
-    if (a->what || b->what) co_return;
     asio::error_code ignored_a;
     asio::error_code ignored_b;
-    auto either = a->answered.async_wait(asio::redirect_error(asio::use_awaitable, ignored_a)) ||
-                  b->answered.async_wait(asio::redirect_error(asio::use_awaitable, ignored_b));
+    auto either = a.async_wait(asio::redirect_error(asio::use_awaitable, ignored_a)) ||
+                  b.async_wait(asio::redirect_error(asio::use_awaitable, ignored_b));
     co_await std::move(either);
 }
 
 // For a while only; what comes later is kept for the next question.
 asio::awaitable<answer<ip_address>> ares_resolver::implementation::wait_for_other(
     shared_pending<ip_address> other, domain name) {
-    const auto patience = std::make_shared<pending<ip_address>>(other->answered.get_executor());
-    patience->answered.expires_after(other_family);
-    co_await wait_for_one(other, patience);
+    asio::steady_timer patience(other->answered.get_executor(), other_family);
+    if (!other->what) co_await wait_for_one(other->answered, patience);
     if (!other->what) co_return nothing_known<ip_address>(name, "no answer in time");
     co_return *other->what;
 }
@@ -339,7 +336,7 @@ asio::awaitable<answer<ip_address>> ares_resolver::implementation::addresses(sha
     if (is_localhost(of)) co_return localhost(of);
     shared_pending<ip_address> four = ask(self, self->v4_, of);
     shared_pending<ip_address> six = ask(self, self->v6_, of);
-    co_await wait_for_one(four, six);
+    if (!four->what && !six->what) co_await wait_for_one(four->answered, six->answered);
     if (is_found(*four)) {
         answer<ip_address> late = co_await wait_for_other(six, of);
         co_return merge(*four->what, std::move(late));

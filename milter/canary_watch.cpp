@@ -127,8 +127,11 @@ void canary_watch::run() {
         const bool on = interval_ > std::chrono::milliseconds(0);
         const bool due = on && (due_ || std::chrono::steady_clock::now() >= last + interval_);
         if (!due && closed_.empty()) {
-            on ? static_cast<void>(changed_.wait_until(lock, last + interval_))
-               : changed_.wait(lock);
+            if (on) {
+                changed_.wait_until(lock, last + interval_);
+            } else {
+                changed_.wait(lock);
+            }
             continue;
         }
         if (due) {

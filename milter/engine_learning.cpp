@@ -79,7 +79,11 @@ void engine::accepted_elsewhere(const smtpclient::mailbox& recipient,
 
 void engine::announce(const interlock_state& s) {
     say(s);
-    s.closed ? canaries_.note_closed(s.domain) : known_.forget_doubts();
+    if (s.closed) {
+        canaries_.note_closed(s.domain);
+    } else {
+        known_.forget_doubts();
+    }
     if (edge_) edge_->tell_interlock(s.domain, s.closed);
 }
 
