@@ -65,6 +65,22 @@ verdict ask(caller& calls,
     return v;
 }
 
+// And other.test has the same; of whose certificates a CA vouches, and all of it is signed.
+void zone_of_two(caller& calls, const certificate_authority& ca) {
+    usual_zone(calls);
+    calls.resolver.mx("other.test", {{10, "mx.next.test"}});
+    calls.resolver.tlsa("mx.next.test", {{2, 1, 1, key_of(ca.own())}});
+    sign_all(calls.resolver);
+    calls.resolver.sign("other.test");
+}
+
+// RFC 7672 section 3.1.2: the server sends the CA's, too.
+certificate chained(const certificate_authority& ca, const certificate_wish& wish) {
+    certificate leaf = ca.issue(wish);
+    leaf.chain_pem = ca.pem();
+    return leaf;
+}
+
 // "dane", "TLS", "clear", or the reason.
 std::string in_short(const verdict& v) {
     CHECK(v.outcome() != outcome::undeliverable);
@@ -105,59 +121,47 @@ TEST_CASE("usage 2 trusts a CA, and then names and dates count") {
     const auto record = [&](const certificate_authority& of) {
         return std::vector<tlsa>{{2, 1, 1, key_of(of.own())}};
     };
-    const auto chained = [&](const certificate_wish& wish) {
-        certificate leaf = ca.issue(wish);
-        leaf.chain_pem = ca.pem();  // RFC 7672 section 3.1.2: the server sends it
-        return leaf;
-    };
     certificate_wish wish;
     wish.dns_names = {"mx.next.test"};
-    CHECK(with_records(chained(wish), record(ca)) == "dane");
-    CHECK(with_records(chained(wish), record(certificate_authority("Other"))) == "dane_failed");
+    CHECK(with_records(chained(ca, wish), record(ca)) == "dane");
+    CHECK(with_records(chained(ca, wish), record(certificate_authority("Other"))) == "dane_failed");
     wish.validity = validity::expired;
-    CHECK(with_records(chained(wish), record(ca)) == "dane_failed");
+    CHECK(with_records(chained(ca, wish), record(ca)) == "dane_failed");
     wish.validity = validity::current;
     wish.dns_names = {"else.where.test"};
-    CHECK(with_records(chained(wish), record(ca)) == "dane_failed");
+    CHECK(with_records(chained(ca, wish), record(ca)) == "dane_failed");
     // RFC 7672 section 3.2.2: the domain itself is good, too.
     wish.dns_names = {"next.test"};
-    CHECK(with_records(chained(wish), record(ca)) == "dane");
-    CHECK(with_records(chained(wish), record(ca), tls_level::may) == "dane");
-    const std::string tested = with_records(chained(wish), record(ca), tls_level::dane, true);
+    CHECK(with_records(chained(ca, wish), record(ca)) == "dane");
+    CHECK(with_records(chained(ca, wish), record(ca), tls_level::may) == "dane");
+    const std::string tested = with_records(chained(ca, wish), record(ca), tls_level::dane, true);
     CHECK(tested == "clear");  // of a host that takes anybody no TLS is told
 }
 
 TEST_CASE("usage 2 takes a certificate for what the domain is an alias of, where that is signed") {
     const certificate_authority ca("DANE CA");
-    certificate leaf = ca.issue("real.test");
-    leaf.chain_pem = ca.pem();
-    tls_server server(showing(leaf));
+    certificate_wish wish;
+    wish.dns_names = {"real.test"};
+    tls_server server(showing(chained(ca, wish)));
     caller calls;
-    usual_zone(calls);
+    zone_of_two(calls, ca);
     calls.resolver.mx("real.test", {{10, "mx.next.test"}});
     calls.resolver.domain_alias("next.test", "real.test");
-    calls.resolver.mx("other.test", {{10, "mx.next.test"}});
-    calls.resolver.tlsa("mx.next.test", {{2, 1, 1, key_of(ca.own())}});
-    sign_all(calls.resolver);
-    calls.resolver.sign("other.test");
+    calls.resolver.sign("next.test");
     CHECK(in_short(ask(calls, server.port())) == "dane");
     CHECK(in_short(calls.ask(question_to_mx(server.port(), "bob@other.test"))) == "dane_failed");
 }
 
 TEST_CASE("a session that was good for one domain's name is not used for another's") {
     const certificate_authority ca("DANE CA");
-    certificate leaf = ca.issue("next.test");
-    leaf.chain_pem = ca.pem();
-    tls_server server(showing(leaf));
+    certificate_wish wish;
+    wish.dns_names = {"next.test"};
+    tls_server server(showing(chained(ca, wish)));
     session_limits limits;
     limits.host_penalty = std::chrono::milliseconds{0};
     limits.idle_session = std::chrono::milliseconds{300};
     caller calls({}, limits);
-    usual_zone(calls);
-    calls.resolver.mx("other.test", {{10, "mx.next.test"}});
-    calls.resolver.tlsa("mx.next.test", {{2, 1, 1, key_of(ca.own())}});
-    sign_all(calls.resolver);
-    calls.resolver.sign("other.test");
+    zone_of_two(calls, ca);
     CHECK(in_short(ask(calls, server.port())) == "dane");
     CHECK(in_short(calls.ask(question_to_mx(server.port(), "bob@other.test"))) == "dane_failed");
     CHECK(in_short(ask(calls, server.port())) == "dane");

@@ -59,6 +59,19 @@ settings sharing(const tests::redis_server& redis) {
     return s;
 }
 
+// A domain closes when two of its recipients that were accepted are refused; the answers are old
+// soon.
+settings closing_soon(const tests::redis_server& redis) {
+    settings s = sharing(redis);
+    s.cache.deliverable = 1s;
+    s.cache.stale = 1h;
+    s.interlock.flip_limit = 2;
+    s.interlock.flip_window = 3s;
+    return s;
+}
+
+const std::vector<std::string> of_a{"a@a.test", "b@a.test", "c@a.test"};
+
 struct two_engines {
     explicit two_engines(std::string_view rules, const settings& s, const tests::redis_server& r)
         : host(rules), redis(r), one(s, 2), two(s, 2) {
@@ -173,18 +186,12 @@ TEST_CASE("an address that is declared on one engine is known to both") {
 
 TEST_CASE("refusals that one engine sees close the domain on the other, and it opens again") {
     const tests::redis_server redis;
-    settings s = sharing(redis);
-    s.cache.deliverable = 1s;
-    s.cache.stale = 1h;
-    s.interlock.flip_limit = 2;
-    s.interlock.flip_window = 3s;
-    two_engines e("", s, redis);
-    const std::vector<std::string> names{"a@a.test", "b@a.test", "c@a.test"};
-    for (const auto& name : names) CHECK(ask(e.one, about(e.host, name)) == "accepted probe");
+    two_engines e("", closing_soon(redis), redis);
+    for (const auto& name : of_a) CHECK(ask(e.one, about(e.host, name)) == "accepted probe");
     e.host.use("rcpt * 550 5.1.1 no such user\n");
     const auto anybody = smtpclient::mailbox::parse("x@a.test").value();
     CHECK(soon([&] {
-        for (const auto& name : names) static_cast<void>(ask(e.one, about(e.host, name)));
+        for (const auto& name : of_a) static_cast<void>(ask(e.one, about(e.host, name)));
         return e.two.is_suspended(anybody);
     }));
     CHECK_FALSE(e.two.is_suspended(smtpclient::mailbox::parse("x@b.test").value()));
@@ -193,20 +200,14 @@ TEST_CASE("refusals that one engine sees close the domain on the other, and it o
 
 TEST_CASE("what was refused just before a domain closed is asked about again from both") {
     const tests::redis_server redis;
-    settings s = sharing(redis);
-    s.cache.deliverable = 1s;
-    s.cache.stale = 1h;
-    s.interlock.flip_limit = 2;
-    s.interlock.flip_window = 3s;
-    two_engines e("", s, redis);
-    const std::vector<std::string> names{"a@a.test", "b@a.test", "c@a.test"};
-    for (const auto& name : names) CHECK(ask(e.one, about(e.host, name)) == "accepted probe");
+    two_engines e("", closing_soon(redis), redis);
+    for (const auto& name : of_a) CHECK(ask(e.one, about(e.host, name)) == "accepted probe");
     e.host.use("rcpt * 550 5.1.1 no such user\n");
     const auto q = about(e.host, "new@a.test");
     CHECK(ask(e.one, q) == "unknown_user probe");
     CHECK(soon([&] { return ask(e.two, q) == "unknown_user cache"; }));
     CHECK(soon([&] {
-        for (const auto& name : names) static_cast<void>(ask(e.one, about(e.host, name)));
+        for (const auto& name : of_a) static_cast<void>(ask(e.one, about(e.host, name)));
         return e.one.is_suspended(q.recipient) && e.two.is_suspended(q.recipient);
     }));
     e.host.use("");
