@@ -202,6 +202,16 @@ class Cache(ControlFixture):
     def test_import_reads_standard_input(self):
         self.assertIn("1 addresses", self.tool("cache", "import", "-", text_in="a@one.test\n").stdout)
 
+    def test_of_an_export_the_deliverable_addresses_are_learnt_only(self):
+        self.assertEqual(self.ask("known1@one.test").code, 250)
+        self.assertEqual(self.ask("nobody@one.test").code, 550)
+        exported = self.box.write("exported", self.tool("cache", "export").stdout)
+        self.tool("cache", "flush")
+        said = self.json("cache", "import", exported)
+        self.assertEqual((said["known"], said["bad"], said["passed_over"]), (1, 0, 1))
+        self.assertEqual(self.ask_and_see("known1@one.test", 2), (250, "cache"))
+        self.assertEqual(self.ask_and_see("nobody@one.test", 2), (550, "probe"))
+
     def test_what_was_declared_outlives_a_restart(self):
         self.tool("cache", "import", "-", text_in="nobody@one.test\n")
         self.daemon.stop()
