@@ -23,6 +23,8 @@ namespace {
 using clock = std::chrono::steady_clock;
 using result = lmdb_file::result;
 
+constexpr int most_turns = 20;  // at making room: less than an eighth of what there was is left
+
 }  // namespace
 
 class lmdb_store::implementation {
@@ -229,7 +231,8 @@ private:
         std::string why;
         result r = room_.make(*file_, false, seed(), why);
         if (r == result::done) r = write_group(why);
-        if (r == result::full) {
+        // A tenth goes at a time, and all that waited for a disk may come at once.
+        for (int turn = 0; r == result::full && turn < most_turns; ++turn) {
             r = room_.make(*file_, true, seed(), why);
             if (r == result::done) r = write_group(why);
         }

@@ -175,6 +175,23 @@ TEST_CASE("A full store drops what is oldest, says so once, and goes on") {
     CHECK_FALSE(has(s, 0));
 }
 
+TEST_CASE("A full store takes what came all at once, too") {
+    const scratch_folder folder;
+    const auto log = std::make_shared<said>();
+    auto options = options_in(folder.path(), log);
+    options.map_size = std::size_t{4} << 20U;
+    options.group_size = 4000;
+    lmdb_store s(options);
+    const auto begin = tests::wall_now() - 10min;
+    for (std::uint64_t n = 0; n < 60000; ++n) {
+        s.put(key_of_number(n), record_of_number(n, begin + std::chrono::milliseconds(n)));
+        if (n % 4000 == 3999) CHECK(s.flush(20s));
+    }
+    CHECK(log->lines.size() == 1);
+    CHECK(has(s, 59999));
+    CHECK_FALSE(has(s, 0));
+}
+
 TEST_CASE("A full store drops refusals, however new, before what is deliverable") {
     const scratch_folder folder;
     const auto log = std::make_shared<said>();
