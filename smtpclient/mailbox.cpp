@@ -115,22 +115,26 @@ bool mailbox::read(std::string_view untrusted) {
     const auto at = text->rfind('@');
     if (at == std::string_view::npos) return false;
     local_part_ = text->substr(0, at);
-    domain_part_ = text->substr(at + 1);
     if (!is_dot_string(local_part_) && !is_quoted_string(local_part_)) return false;
-    const std::string_view name = domain_part_;
+    const std::string_view name = text->substr(at + 1);
+    // Many recipients have the domain of the one before.
+    if (domain_ && !domain_part_.empty() && domain_part_ == name) return true;
+    domain_part_.clear();  // so that without memory nothing half read is taken for that
     if (name.starts_with('[') && name.ends_with(']')) {
         domain_.reset();
+        domain_part_ = name;
         literal_ = dns::ip_address::parse_literal(name.substr(1, name.size() - 2));
         return literal_.has_value();
     }
     dns::domain::parse_into(domain_, name);
     if (domain_) {
         // domain::parse() has seen that there is one trailing dot at most.
-        if (name.ends_with('.')) domain_part_.pop_back();
+        domain_part_ = name.substr(0, name.size() - (name.ends_with('.') ? 1 : 0));
         return true;
     }
     // "user@192.0.2.1" is sent by some; it falls under the same rules as a literal. A bare IPv6
     // address never was a domain.
+    domain_part_ = name;
     literal_ = dns::ip_address::parse(name);
     return literal_ && name.find(':') == std::string_view::npos;
 }
