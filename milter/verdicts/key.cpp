@@ -2,12 +2,14 @@
 
 #include "smtpclient/unicode.h"
 
+#include <string>
+
 namespace callforward::milter::verdicts {
 
 namespace {
 
 // What a digest is of comes first: no digest of one kind equals one of another.
-enum class kind : std::uint64_t { recipient, sender, declared, domain };
+enum class kind : std::uint64_t { place, sender, declared, domain };
 
 digester begin(kind of, const hash_seed& seed) {
     digester d(seed);
@@ -65,6 +67,39 @@ void add(digester& d, const smtpclient::client_identity& client) {
     d.add(client.helo);
 }
 
+// Where is asked, and under which policy. An MTA has few routes, and each has many recipients: it
+// is hashed again only when it is another than at this thread's last question.
+class place {
+public:
+    const digest& of(const smtpclient::destination& to,
+                     std::string_view fingerprint,
+                     const hash_seed& seed) {
+        if (is_known_ && seed == seed_ && fingerprint == fingerprint_ && to == to_) return digest_;
+        is_known_ = false;  // so that without memory nothing half copied is believed
+        to_ = to;
+        fingerprint_ = fingerprint;
+        seed_ = seed;
+        digester d = begin(kind::place, seed);
+        add(d, to);
+        d.add(fingerprint);
+        digest_ = d.finish();
+        is_known_ = true;
+        return digest_;
+    }
+
+private:
+    bool is_known_ = false;
+    smtpclient::destination to_;
+    std::string fingerprint_;
+    hash_seed seed_;
+    digest digest_;
+};
+
+// As good as a digest of both: nobody who lacks the key knows either, or can choose it.
+digest together(const digest& a, const digest& b) {
+    return {a.first ^ b.first, a.second ^ b.second};
+}
+
 std::uint32_t tag(digester& d) {
     return static_cast<std::uint32_t>(d.finish().first);
 }
@@ -94,11 +129,8 @@ recipient_key::recipient_key(const smtpclient::question& q,
                              std::string_view fingerprint,
                              const hash_seed& seed)
     : declared_(key_of_declared(q.recipient, seed)) {
-    digester recipient = begin(kind::recipient, seed);
-    recipient.add(declared_);
-    add(recipient, q.to);
-    recipient.add(fingerprint);
-    recipient_only_ = recipient.finish();
+    thread_local place last;
+    recipient_only_ = together(declared_, last.of(q.to, fingerprint, seed));
 }
 
 question_key::question_key(const smtpclient::question& q,

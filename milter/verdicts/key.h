@@ -3,10 +3,11 @@
 // Two digests: of who is asked about, where and under which policy; and the same with the sender
 // and the parameters of MAIL, for answers that another sender might not get. Domains are folded,
 // local parts are not (RFC 5321 section 2.4), but count in Normalization Form C. Made from the
-// question's parts without building a text: a look-up of an ASCII address allocates nothing. The
-// tags name the recipient and its domain alone, so that what is known can be forgotten by address.
-// An address has 64 bits, since a million addresses of 32 bits would have a hundred pairs with one
-// tag; two domains with one tag cost a question, never an answer.
+// question's parts without building a text: a look-up of an ASCII address allocates nothing, unless
+// the thread's last one went elsewhere. The tags name the recipient and its domain alone, so that
+// what is known can be forgotten by address. An address has 64 bits, since a million addresses of
+// 32 bits would have a hundred pairs with one tag; two domains with one tag cost a question, never
+// an answer.
 #pragma once
 
 #include "milter/verdicts/digest.h"
