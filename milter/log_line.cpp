@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstring>
 
 namespace callforward::milter {
 
@@ -18,7 +20,6 @@ std::string_view cut(std::string_view untrusted) {
     return untrusted.substr(0, longest_value);
 }
 
-constexpr dns::byte_set plain = dns::printable_ascii.without(" \"=\\");
 constexpr dns::byte_set plain_in_quotes = dns::printable_ascii.without("\"\\");
 
 // Length of the UTF-8 sequence that may be shown at the front of text; 0 when there is none.
@@ -63,11 +64,12 @@ void for_each_field(const rcpt_record& r, Field&& field) {
 }
 
 constexpr std::size_t longest_escape = 4;
+constexpr std::size_t at_once = 16;  // bytes that are looked at together
 constexpr std::size_t longest_number = 20;
 
 // How much the functions below write at most.
 std::size_t room_for_value(std::string_view untrusted) {
-    return longest_escape * cut(untrusted).size() + std::string_view("\"\"").size();
+    return longest_escape * cut(untrusted).size() + at_once;
 }
 
 char* put(char* at, std::string_view text) {
@@ -116,14 +118,29 @@ char* put_quoted(char* at, std::string_view untrusted) {
     return at;
 }
 
+// Whether so many bytes need no quotes. As a vector (of GCC and Clang, on any processor): by one
+// byte after the other this was the dearest part of a line.
+bool are_plain(const char* bytes) {
+    typedef unsigned char vector [[gnu::vector_size(at_once)]];
+    vector each;
+    std::memcpy(&each, bytes, sizeof each);
+    const auto others =
+        (each <= ' ') | (each > '~') | (each == '"') | (each == '=') | (each == '\\');
+    std::array<std::uint64_t, 2> halves{};
+    static_assert(sizeof halves == sizeof others);
+    std::memcpy(halves.data(), &others, sizeof halves);
+    return (halves[0] | halves[1]) == 0;
+}
+
 char* put_value(char* at, std::string_view untrusted) {
     const std::string_view value = cut(untrusted);
-    char* plain_so_far = at;
-    for (const char c : value) {
-        if (!plain.contains(c)) return put_quoted(at, value);
-        *plain_so_far++ = c;
+    if (value.empty()) return put_quoted(at, value);
+    char* const end = put(at, value);
+    std::fill_n(end, at_once, '.');  // so that whole steps can be looked at
+    for (const char* step = at; step < end; step += at_once) {
+        if (!are_plain(step)) return put_quoted(at, value);
     }
-    return value.empty() ? put_quoted(at, value) : plain_so_far;
+    return end;
 }
 
 // Into room that is there: a line has twenty values, and each RCPT a line.
