@@ -241,6 +241,7 @@ void read_anew(const envelope& e, const routing_settings& settings, mta_route::r
         return;
     }
     if (read_hops(e, *rule, settings, into.hops, into.why)) {
+        into.text = smtpclient::destination{false, into.hops}.text();
         into.kind = route_kind::ask;
         return;
     }
@@ -265,6 +266,14 @@ void read(const envelope& e, const routing_settings& settings, mta_route::readin
 }
 
 }  // namespace
+
+void mta_route::append_text(std::string& to_text) const {
+    if (kind == route_kind::ask && !to.recipient_mx) {
+        to_text += last.text;
+    } else {
+        to.append_text(to_text);
+    }
+}
 
 mta_route route_from_macros(const envelope& e, const routing_settings& settings) {
     mta_route route;

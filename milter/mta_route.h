@@ -40,9 +40,12 @@ struct mta_route {
         bool by_sendmail = false;  // neither: taken for Sendmail, but its advice says more
         route_kind kind = route_kind::local;
         std::vector<smtpclient::next_hop> hops;
+        std::string text;  // of hops, as a destination's
         std::string why;
     };
     reading last;
+
+    void append_text(std::string& to_text) const;  // what to.append_text() would
 };
 
 [[nodiscard]] mta_route route_from_macros(const envelope& e, const routing_settings& settings);
