@@ -39,11 +39,9 @@ std::size_t client_limits::counted::within(time_point now, std::chrono::millisec
 client_limits::client_limits(std::size_t most_clients)
     : most_in_part_(std::max<std::size_t>(1, most_clients / parts_.size())) {}
 
-std::optional<client_limits::network_key> client_limits::key_of(std::string_view client) {
-    const auto address = dns::ip_address::parse_literal(client);
-    if (!address) return std::nullopt;
-    network_key key = address->v6();
-    if (!address->is_v4()) std::fill(key.begin() + 8, key.end(), std::uint8_t{0});
+client_limits::network_key client_limits::key_of(const dns::ip_address& client) {
+    network_key key = client.v6();
+    if (!client.is_v4()) std::fill(key.begin() + 8, key.end(), std::uint8_t{0});
     return key;
 }
 
@@ -52,35 +50,36 @@ client_limits::part& client_limits::part_of(const network_key& key) {
     return parts_[(key_hash{}(key) >> 32U) % parts_.size()];
 }
 
-bool client_limits::is_beyond(std::string_view client, const limits_settings& s, time_point now) {
-    if (is_off(s)) return false;
-    const auto key = key_of(client);
-    if (!key) return false;
-    part& its = part_of(*key);
+bool client_limits::is_beyond(const dns::ip_address& client,
+                              const limits_settings& s,
+                              time_point now) {
+    if (is_off(s) || !any_.load(std::memory_order_relaxed)) return false;
+    const network_key key = key_of(client);
+    part& its = part_of(key);
     const std::lock_guard lock(its.mutex);
-    const auto found = its.table.find(*key);
+    const auto found = its.table.find(key);
     if (found == its.table.end()) return false;
     found->second->move_to(now, s.unknown_window);
     return found->second->within(now, s.unknown_window) >= s.unknown_per_client;
 }
 
-void client_limits::count_unknown(std::string_view client,
+void client_limits::count_unknown(const dns::ip_address& client,
                                   const limits_settings& s,
                                   time_point now) {
     if (is_off(s)) return;
-    const auto key = key_of(client);
-    if (!key) return;
-    part& its = part_of(*key);
+    any_.store(true, std::memory_order_relaxed);
+    const network_key key = key_of(client);
+    part& its = part_of(key);
     const std::lock_guard lock(its.mutex);
-    if (const auto found = its.table.find(*key); found != its.table.end()) {
+    if (const auto found = its.table.find(key); found != its.table.end()) {
         its.clients.splice(its.clients.begin(), its.clients, found->second);
     } else {
         if (its.clients.size() >= most_in_part_) {
             its.table.erase(its.clients.back().key);
             its.clients.pop_back();
         }
-        its.clients.push_front({*key, now, 0, 0});
-        its.table.emplace(*key, its.clients.begin());
+        its.clients.push_front({key, now, 0, 0});
+        its.table.emplace(key, its.clients.begin());
     }
     counted& client_count = its.clients.front();
     client_count.move_to(now, s.unknown_window);

@@ -12,13 +12,12 @@
 #include "milter/settings.h"
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <list>
 #include <mutex>
-#include <optional>
-#include <string_view>
 #include <unordered_map>
 
 namespace callforward::milter {
@@ -29,9 +28,10 @@ public:
 
     explicit client_limits(std::size_t most_clients = 100'000);
 
-    // client: {client_addr}, untrusted; what is no address is never limited.
-    [[nodiscard]] bool is_beyond(std::string_view client, const limits_settings& s, time_point now);
-    void count_unknown(std::string_view client, const limits_settings& s, time_point now);
+    [[nodiscard]] bool is_beyond(const dns::ip_address& client,
+                                 const limits_settings& s,
+                                 time_point now);
+    void count_unknown(const dns::ip_address& client, const limits_settings& s, time_point now);
     [[nodiscard]] std::size_t size() const;
 
 private:
@@ -54,10 +54,11 @@ private:
         std::unordered_map<network_key, std::list<counted>::iterator, key_hash> table;
     };
 
-    [[nodiscard]] static std::optional<network_key> key_of(std::string_view client);
+    [[nodiscard]] static network_key key_of(const dns::ip_address& client);
     [[nodiscard]] part& part_of(const network_key& key);
 
     std::size_t most_in_part_;
+    std::atomic<bool> any_{false};  // was ever counted: until then nobody has to be looked for
     std::array<part, 16> parts_;
 };
 

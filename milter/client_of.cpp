@@ -7,10 +7,9 @@ namespace callforward::milter {
 std::optional<smtpclient::client_identity> client_of(const envelope& e,
                                                      const smtpclient::transport& by) {
     if (!by.xclient && !by.proxy_protocol) return std::nullopt;
-    const auto address = dns::ip_address::parse_literal(e.client_address);
-    if (!address) return std::nullopt;
+    if (!e.client()) return std::nullopt;
     smtpclient::client_identity who;
-    who.address = *address;
+    who.address = *e.client();
     const std::string& port = e.client_port;
     std::uint16_t number = 0;
     const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);

@@ -5,6 +5,10 @@
 // means that the MTA sent no such macro, or was not asked for it.
 #pragma once
 
+#include "dns/ip.h"
+#include "smtpclient/mailbox.h"
+
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +49,32 @@ struct envelope {
     std::string rcpt_mailer;                   // {rcpt_mailer}
     std::string rcpt_host;                     // {rcpt_host}
     std::string rcpt_address;                  // {rcpt_addr}
+
+    // What is the same for many recipients is read once: these look at the text again only when it
+    // is another one. client: nothing where it is no address. sender: nullptr for the null sender,
+    // and for what is no mailbox. from: the sender's address, or what the client says instead; "<>"
+    // where it says nothing.
+    [[nodiscard]] const std::optional<dns::ip_address>& client() const;
+    [[nodiscard]] const smtpclient::mailbox* sender() const;
+    [[nodiscard]] const std::string& from() const;
+
+private:
+    struct reading {
+        bool is_read = false;  // by now; without memory nothing half read is believed
+        std::string text;
+    };
+    struct client_reading : reading {
+        std::optional<dns::ip_address> address;
+    };
+    struct sender_reading : reading {
+        bool is_mailbox = false;
+        smtpclient::mailbox mailbox;
+        std::string from;
+    };
+    [[nodiscard]] const sender_reading& read_sender() const;
+
+    mutable client_reading client_;
+    mutable sender_reading sender_;
 };
 
 }  // namespace callforward::milter

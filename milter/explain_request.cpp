@@ -33,7 +33,7 @@ std::optional<envelope> envelope_of(const explain_request& r, std::string& probl
         return std::nullopt;
     }
     e.client_address = r.client.empty() ? some_client : r.client;
-    if (!dns::ip_address::parse_literal(e.client_address)) {
+    if (!e.client()) {
         problem = "not a client's address: " + smtpclient::printable(r.client, 100);
         return std::nullopt;
     }

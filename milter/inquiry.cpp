@@ -34,6 +34,17 @@ std::string why_away(const inquiry& i) {
     return i.away->detail.empty() ? std::string(to_string(i.away->finding.reason)) : i.away->detail;
 }
 
+// Puts before what the verdict says why the answer is not simply that.
+void explain_answer(inquiry& i) {
+    if (i.suspended) i.text += "suspended by the interlock; ";
+    if (i.by_script) i.text += "decided by the policy script; ";
+    if (i.source == source::stale) {
+        i.text += "next hop away: " + why_away(i) + "; answered from memory";
+        if (!i.said.text().empty()) i.text += "; ";
+    }
+    i.text += i.said.text();
+}
+
 }  // namespace
 
 void inquiry::conclude(verdict_class c, reason r, std::string_view why) {
@@ -52,12 +63,29 @@ void inquiry::begin(std::uint64_t settings_number, const policy& otherwise) {
     by = &otherwise;
     source = source::none;
     asked.in_its_own_way = false;
-    is_mailbox = is_bare = has_sender = sent_away = in_doubt = suspended = by_script = tells =
-        false;
-    for (auto* each : {&rcpt, &from, &route, &text, &line, &rule, &script_error}) each->clear();
+    is_mailbox = is_bare = sent_away = in_doubt = suspended = by_script = tells = false;
+    for (auto* each : {&rcpt, &route, &text, &line, &rule, &script_error}) each->clear();
 }
 
-// While it waits for the next RCPT it keeps nothing that others share.
+void inquiry::words::use(const std::shared_ptr<const verdict>& v) {
+    if (of_ == v) return;
+    of_.reset();  // without memory nothing half written is believed
+    tls_.clear();
+    if (v->tls) {
+        tls_ = v->tls->version;
+        if (v->tls->verified) tls_.append(1, '/').append(v->tls->by);
+    }
+    enhanced_.clear();
+    text_ = v->detail;
+    if (v->reply) {
+        if (const auto given = v->reply->enhanced()) smtpclient::append_text(enhanced_, *given);
+        if (text_.empty()) text_ = v->reply->text();
+    }
+    of_ = v;
+}
+
+// While it waits for the next RCPT it keeps nothing that others share, but for the verdict that its
+// words are of.
 void inquiry::end() {
     known.reset();
     away.reset();
@@ -67,11 +95,10 @@ void inquiry::end() {
 
 void log_rcpt(const envelope& e, const decision& d, inquiry& i, observations& seen) {
     const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - i.begun;
-    std::string enhanced;
     rcpt_record r;
     r.id = i.id;
     r.rcpt = i.rcpt;
-    r.from = i.from;
+    r.from = e.from();
     r.client = e.client_address;
     if (const auto* const recipient = i.recipient()) r.domain = recipient->domain_key();
     r.route = i.route;
@@ -86,29 +113,19 @@ void log_rcpt(const envelope& e, const decision& d, inquiry& i, observations& se
         const verdict& v = *i.known;
         r.host = v.host;
         r.address = v.address;
-        if (v.tls) {
-            i.tls = v.tls->version;
-            if (v.tls->verified) i.tls.append(1, '/').append(v.tls->by);
-            r.tls = i.tls;
-        }
+        i.said.use(i.known);
+        r.tls = i.said.tls();
         r.stage = v.stage;
         r.outcome = v.outcome();
         r.reason = v.finding.reason;
         r.verdict_class = v.finding.verdict_class;
-        i.text = v.detail;
-        if (v.reply) {
-            r.code = v.reply->code;
-            if (const auto given = v.reply->enhanced()) smtpclient::append_text(enhanced, *given);
-            if (i.text.empty()) i.text = v.reply->text();
+        if (v.reply) r.code = v.reply->code;
+        r.enhanced = i.said.enhanced();
+        r.text = i.said.text();
+        if (i.suspended || i.by_script || i.source == source::stale) {
+            explain_answer(i);
+            r.text = i.text;
         }
-        if (i.source == source::stale) {
-            if (!i.text.empty()) i.text.insert(0, "; ");
-            i.text.insert(0, "next hop away: " + why_away(i) + "; answered from memory");
-        }
-        if (i.by_script) i.text.insert(0, "decided by the policy script; ");
-        if (i.suspended) i.text.insert(0, "suspended by the interlock; ");
-        r.enhanced = enhanced;
-        r.text = i.text;
     }
     const bool monitored = r.mode == policy_mode::monitor;
     seen.counts.count({r.outcome, r.reason, r.verdict_class, d.action, i.source, took, monitored});

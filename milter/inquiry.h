@@ -32,7 +32,6 @@ struct inquiry {
     const policy* by = nullptr;
     bool is_mailbox = false;                // asked.recipient is who the RCPT is about
     bool is_bare = false;                   // else: a local part alone, the MTA's own user
-    bool has_sender = false;                // sender is who the client says it is
     bool sent_away = false;                 // the client has named too many unknown recipients
     bool in_doubt = false;                  // learnt while its domain was in the interlock
     bool suspended = false;                 // its domain is in the interlock, or was then
@@ -41,15 +40,12 @@ struct inquiry {
 
     std::chrono::steady_clock::time_point begun;
 
-    mta_route told;  // where the MTA delivers
+    mta_route told;  // where the MTA delivers; what it had of it moves to `asked`
     smtpclient::question asked;
-    smtpclient::mailbox sender;
     std::string helo_of;  // the MTA's {j} that asked.helo was made of
     std::string id;       // make_trace_id(asked.id)
     std::string rcpt;     // for the log, like all that follows
-    std::string from;
     std::string route;
-    std::string tls;
     std::string text;
     std::string line;
     bool tells = false;  // for a story: then also
@@ -64,6 +60,23 @@ struct inquiry {
     void skip(smtpclient::reason r, std::string_view why) {
         conclude(smtpclient::verdict_class::skipped, r, why);
     }
+
+    // What the line says of a verdict. Recipients whose host answers alike share one, so that it is
+    // mostly that of the RCPT before.
+    class words {
+    public:
+        void use(const std::shared_ptr<const smtpclient::verdict>& v);
+        [[nodiscard]] const std::string& tls() const { return tls_; }
+        [[nodiscard]] const std::string& enhanced() const { return enhanced_; }
+        [[nodiscard]] const std::string& text() const { return text_; }
+
+    private:
+        std::shared_ptr<const smtpclient::verdict> of_;  // kept, so that no other has its address
+        std::string tls_;
+        std::string enhanced_;
+        std::string text_;
+    };
+    words said;
 
 private:
     friend class inquiry_memory;

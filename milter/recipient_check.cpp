@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace callforward::milter {
 
@@ -28,17 +29,20 @@ constexpr std::chrono::seconds within_of_others{4};  // Sendmail waits 10 s
 constexpr std::size_t most_advice = 1000;
 constexpr const char* unsaid = "the MTA does not say where it delivers";
 
-// sender: nothing where the client's is the null sender, or no mailbox.
-void set_sender(smtpclient::question& q, const policy& p, const mailbox* sender) {
-    q.sender.clear();
+void set_sender(smtpclient::question& q, const policy& p, const envelope& e) {
     q.original_sender = false;
     switch (p.sender) {
         case sender_choice::original:
-            if (sender != nullptr) sender->append_address(q.sender);
             // Nobody's mail is refused because the next hop dislikes the null sender.
-            q.original_sender = !q.sender.empty();
+            q.original_sender = e.sender() != nullptr;
+            if (q.original_sender) {
+                q.sender = e.from();
+            } else {
+                q.sender.clear();
+            }
             break;
         case sender_choice::null:
+            q.sender.clear();
             break;
         case sender_choice::fixed:
             q.sender = p.fixed_sender;
@@ -145,7 +149,7 @@ void recipient_check::examine(const snapshot& now,
 // What examine() asks with, once it is known that it asks, and where.
 void recipient_check::prepare(const envelope& e, inquiry& i) {
     smtpclient::question& q = i.asked;
-    set_sender(q, *i.by, i.has_sender ? &i.sender : nullptr);
+    set_sender(q, *i.by, e);
     q.parameters = parse_parameters(e.mail_parameters);
     q.by = i.by->transport;
     q.client = client_of(e, *q.by);
@@ -155,12 +159,6 @@ void recipient_check::prepare(const envelope& e, inquiry& i) {
 }
 
 void recipient_check::name_parties(const settings& s, const envelope& e, inquiry& i) {
-    i.has_sender = i.sender.assign(e.mail);
-    if (i.has_sender) {
-        i.sender.append_address(i.from);
-    } else {
-        i.from = e.mail.empty() ? "<>" : e.mail;
-    }
     route_from_macros(e, s.routing, i.told);
     // A local user's macro is only its name (Sendmail); then the client's words say more.
     const bool rewritten = i.told.rcpt.find('@') != std::string::npos;
@@ -227,8 +225,9 @@ bool recipient_check::find_route(const envelope& e, inquiry& i) {
                 i.skip(reason::local, i.told.why);
                 return false;
             }
-            to = i.told.to;
-            break;
+            i.told.append_text(i.route);
+            std::swap(to, i.told.to);
+            return true;
         case route_choice::mx:
             to.recipient_mx = true;
             to.hops.clear();
@@ -242,7 +241,7 @@ bool recipient_check::find_route(const envelope& e, inquiry& i) {
 }
 
 bool recipient_check::send_away(const settings& s, const envelope& e, inquiry& i) {
-    i.sent_away = clients_.is_beyond(e.client_address, s.limits, i.begun);
+    i.sent_away = e.client() && clients_.is_beyond(*e.client(), s.limits, i.begun);
     if (!i.sent_away) return false;
     i.conclude(verdict_class::refused,
                reason::throttled,
@@ -257,7 +256,7 @@ decision recipient_check::decide_about(const snapshot& now, const envelope& e, i
     decision d = decide(*i.known, *i.by, recipient);
     // Before the interlock, which may suspend what a script rejects.
     if (i.by->script) {
-        i.by_script = counsel_after({e, recipient, i.rcpt, i.from}, *i.known, i.source, *i.by, d);
+        i.by_script = counsel_after({e, recipient, i.rcpt, e.from()}, *i.known, i.source, *i.by, d);
     }
     const bool undeliverable = i.known->outcome() == smtpclient::outcome::undeliverable;
     if (d.action != action::reject || !undeliverable) return d;
@@ -265,12 +264,12 @@ decision recipient_check::decide_about(const snapshot& now, const envelope& e, i
         i.suspended = true;
         return domain_suspended();
     }
-    clients_.count_unknown(e.client_address, now.all->limits, clock::now());
+    if (e.client()) clients_.count_unknown(*e.client(), now.all->limits, clock::now());
     return d;
 }
 
 void recipient_check::consult_before(const envelope& e, inquiry& i) {
-    auto counsel = counsel_before({e, i.recipient(), i.rcpt, i.from}, *i.by);
+    auto counsel = counsel_before({e, i.recipient(), i.rcpt, e.from()}, *i.by);
     if (i.tells) i.script_error = std::move(counsel.error);
     if (counsel.by) {
         i.asked.in_its_own_way = asks_otherwise(*i.by, *counsel.by);

@@ -25,7 +25,7 @@ story recipient_check::explain(const envelope& e, bool dry, std::chrono::millise
     told.by = *i.by;
     told.scope_rule = i.rule;
     told.rcpt = i.rcpt;
-    told.from = i.from;
+    told.from = e.from();
     told.client = e.client_address;
     told.route = i.route;
     if (told.is_asked) {
@@ -47,7 +47,7 @@ story recipient_check::explain(const envelope& e, bool dry, std::chrono::millise
         if (told.by.script) {
             std::string error;
             static_cast<void>(counsel_after(
-                {e, recipient, i.rcpt, i.from}, *i.known, i.source, told.by, told.would, &error));
+                {e, recipient, i.rcpt, e.from()}, *i.known, i.source, told.by, told.would, &error));
             if (i.script_error.empty()) i.script_error = std::move(error);
         }
         told.suspended = i.known->outcome() == smtpclient::outcome::undeliverable &&

@@ -134,12 +134,10 @@ const list_origin* scope::find_domain(const table& in, std::string_view name) {
     return longest_suffix(name, [&](std::string_view suffix) { return in.find(suffix); });
 }
 
-const list_origin* scope::find_client(std::string_view untrusted) const {
-    const auto address = dns::ip_address::parse_literal(untrusted);
-    if (!address) return nullptr;
+const list_origin* scope::find_client(const dns::ip_address& address) const {
     for (const prefix& level : clients_) {
-        if (level.is_v4 != address->is_v4()) continue;
-        const auto key = network_key(*address, level.length);
+        if (level.is_v4 != address.is_v4()) continue;
+        const auto key = network_key(address, level.length);
         if (const list_origin* by = level.networks.find(text_of(key))) return by;
     }
     return nullptr;
@@ -158,8 +156,10 @@ std::optional<scope_decision> scope::exempt(const envelope& e, const mailbox& re
         return scope_decision{
             reason::exempt, "exempt_clients", nullptr, "no client: local submission"};
     }
-    if (const list_origin* by = find_client(e.client_address)) {
-        return scope_decision{reason::exempt, "exempt_clients", by, {}};
+    if (!clients_.empty() && e.client()) {
+        if (const list_origin* by = find_client(*e.client())) {
+            return scope_decision{reason::exempt, "exempt_clients", by, {}};
+        }
     }
     if (exempt_authenticated_ && !e.authenticated.empty()) {
         return scope_decision{
@@ -170,7 +170,7 @@ std::optional<scope_decision> scope::exempt(const envelope& e, const mailbox& re
             if (const list_origin* by = senders_.find(e.mail)) {
                 return scope_decision{reason::exempt, "exempt_senders", by, {}};
             }
-        } else if (const auto sender = mailbox::parse(e.mail)) {
+        } else if (const mailbox* const sender = e.sender()) {
             const list_origin* by = senders_.find(smtpclient::to_lower(sender->key()));
             if (by == nullptr && sender->domain()) {
                 by = find_domain(senders_, sender->domain()->name());
@@ -178,6 +178,7 @@ std::optional<scope_decision> scope::exempt(const envelope& e, const mailbox& re
             if (by != nullptr) return scope_decision{reason::exempt, "exempt_senders", by, {}};
         }
     }
+    if (recipients_.empty()) return std::nullopt;
     const list_origin* by = with_and_without_extension(recipient, [&](const lower_case_key& key) {
         const list_origin* whole = recipients_.find(key.address());
         return whole != nullptr ? whole : recipients_.find(key.local_part());

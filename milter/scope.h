@@ -80,7 +80,7 @@ private:
     static void add(table& to, const list_entry& entry);
     static const list_origin* find_domain(const table& in, std::string_view name);
     void add_network(const listed_network& listed);
-    [[nodiscard]] const list_origin* find_client(std::string_view untrusted) const;
+    [[nodiscard]] const list_origin* find_client(const dns::ip_address& address) const;
     [[nodiscard]] std::optional<scope_decision> exempt(const envelope& e,
                                                        const smtpclient::mailbox& recipient) const;
 
