@@ -81,11 +81,6 @@ smtpclient::verdict internal_failure(const std::exception_ptr& thrown) {
     return v;
 }
 
-asio::awaitable<smtpclient::verdict> ask_with(std::shared_ptr<equipment> with,
-                                              smtpclient::question q) {
-    co_return co_await with->forward.verify(std::move(q));
-}
-
 // `then` is called inside, while the lease is held that keeps other edges from asking.
 asio::awaitable<void> ask_fleet(std::shared_ptr<equipment> with,
                                 std::unique_ptr<fleet::asking> asked,
@@ -141,10 +136,11 @@ public:
                         asio::co_spawn(loop_, std::move(whole), asio::detached);
                         return;
                     }
-                    auto call = ask_with(equipment_, std::move(q));
+                    auto call = equipment_->forward.verify(std::move(q));
                     asio::co_spawn(loop_,
                                    std::move(call),
-                                   [then](const std::exception_ptr& thrown, smtpclient::verdict v) {
+                                   [then, with = equipment_](const std::exception_ptr& thrown,
+                                                             smtpclient::verdict v) {
                                        if (thrown) v = internal_failure(thrown);
                                        then({std::move(v), {}, nullptr});
                                    });

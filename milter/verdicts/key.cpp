@@ -136,7 +136,12 @@ recipient_key::recipient_key(const smtpclient::question& q,
 question_key::question_key(const smtpclient::question& q,
                            std::string_view fingerprint,
                            const hash_seed& seed)
-    : recipient_key(q, fingerprint, seed) {
+    : question_key(recipient_key(q, fingerprint, seed), q, seed) {}
+
+question_key::question_key(const recipient_key& whom,
+                           const smtpclient::question& q,
+                           const hash_seed& seed)
+    : recipient_key(whom) {
     tags_.address = declared().first;
     if (q.recipient.domain()) tags_.domain = tag_of_domain(q.recipient.domain()->name(), seed);
 

@@ -53,6 +53,10 @@ public:
     question_key(const smtpclient::question& q,
                  std::string_view fingerprint,
                  const hash_seed& seed = hash_seed::of_process());
+    // whom: of that question, under that seed.
+    question_key(const recipient_key& whom,
+                 const smtpclient::question& q,
+                 const hash_seed& seed = hash_seed::of_process());
 
     [[nodiscard]] const digest& with_sender() const { return with_sender_; }
     [[nodiscard]] const recipient_tags& tags() const { return tags_; }
