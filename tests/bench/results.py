@@ -110,11 +110,14 @@ class Targets:
         self.ratio("Hot, milter protocol: rate against no-op", e + rate, f + rate, least=0.9)
         self.ratio("The same, of a no-op milter that works for 2 microseconds", ("W1", "fs") + rate,
                    f + rate)
+        self.ratio("The same, of a no-op milter in callforward's sandbox", ("W1", "fx") + rate, f + rate)
         self.ratio("Hot, milter protocol: p99 against no-op", e + p99, f + p99, most=1.5)
         self.ratio("Hot, milter protocol: CPU against no-op", e + ("cpu_per_1000",),
                    f + ("cpu_per_1000",), most=1.3)
         self.ratio("The same, of a no-op milter that works for 2 microseconds",
                    ("W1", "fs", "cpu_per_1000"), f + ("cpu_per_1000",))
+        self.ratio("The same, of a no-op milter in callforward's sandbox", ("W1", "fx", "cpu_per_1000"),
+                   f + ("cpu_per_1000",))
         self.ratio("Hot, Postfix: rate against no-op (no measurable difference)",
                    ("W1", "a") + rate, ("W1", "c") + rate, least=0.97)
         cold = ("W2d20", "e")
@@ -137,9 +140,13 @@ class Targets:
                    ("W2d20", "c") + rate, least=0.8)
         self.ratio("The same, of a no-op milter that waits a round trip", ("W2d20", "cw") + rate,
                    ("W2d20", "c") + rate)
+        self.ratio("The same, of a milter that does nothing but ask", ("W2d20", "cq") + rate,
+                   ("W2d20", "c") + rate)
         self.ratio("Cold 0 ms, Postfix: rate against no-op", ("W2d0", "a") + rate,
                    ("W2d0", "c") + rate, least=0.9)
         self.ratio("The same, of a no-op milter that waits 0.1 ms", ("W2d0", "cw") + rate,
+                   ("W2d0", "c") + rate)
+        self.ratio("The same, of a milter that does nothing but ask", ("W2d0", "cq") + rate,
                    ("W2d0", "c") + rate)
         self.ratio("Cold 20 ms, Postfix: rate against Postfix's verification",
                    ("W2d20", "a") + rate, ("W2d20", "b") + rate, least=45)
@@ -238,8 +245,8 @@ plot {series}
 """
 
 
-COLOURS = {"a": "#1b6ca8", "b": "#c0392b", "b1": "#e59866", "c": "#7f8c8d", "cw": "#af7ac5",
-           "d": "#d5d8dc", "e": "#27ae60", "f": "#34495e", "fs": "#85929e", "fw": "#a569bd",
+COLOURS = {"a": "#1b6ca8", "b": "#c0392b", "b1": "#e59866", "c": "#7f8c8d", "cq": "#f0b27a", "cw": "#af7ac5",
+           "d": "#d5d8dc", "e": "#27ae60", "f": "#34495e", "fq": "#76d7c4", "fs": "#85929e", "fw": "#a569bd", "fx": "#5d6d7e",
            "raw": "#f4d03f"}
 
 

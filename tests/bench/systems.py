@@ -17,7 +17,7 @@ from harness.postfix import Postfix
 from harness.sandbox import free_port, wait_until
 
 SYSTEM_CPU, LOAD_CPU = 0, 1
-UNDER_POSTFIX = ("a", "b", "b1", "c", "cw", "d")
+UNDER_POSTFIX = ("a", "b", "b1", "c", "cq", "cw", "d")
 DOMAINS = 250
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -210,7 +210,7 @@ class Bench:
         self.box, self.daemon, self.programs, self.overrides = box, daemon, programs, overrides
         self.port, self.profile, self.urgent = free_port(), profile, urgent
         self.certificate = None
-        self.milters = {name: f"unix:{box.path(name + '.sock')}" for name in ("a", "c", "cw")}
+        self.milters = {name: f"unix:{box.path(name + '.sock')}" for name in ("a", "c", "cq", "cw")}
         self.ports, self._master, self.postfix = {}, 0, None
         if wants_postfix:
             self._start_postfix()
@@ -224,7 +224,7 @@ class Bench:
             address = f"127.0.{3 + number // 250}.{1 + number % 250}"
             postfix.route(f"d{number}.bench.test", address, self.port)
         postfix.more = POSTFIX
-        for name in ("a", "c", "cw"):
+        for name in ("a", "c", "cq", "cw"):
             self.ports[name] = postfix.listen(name, self.milters[name])
         self.ports["d"] = postfix.listen("d")
         self.ports["b"], self.ports["b1"] = free_port(), free_port()
@@ -306,10 +306,10 @@ class BenchPostfix(Postfix):
         super()._write(name, text)
 
 
-# The milters that do nothing: whether they wait a round trip, and for how many microseconds they
-# use the processor.
+# What the no-op milters are told; "wait" is of a round trip.
 LEAST_WAIT = 0.1  # ms: about what a question on the loopback takes, where nobody else asks
-NOOP = {"c": (False, 0), "cw": (True, 0), "f": (False, 0), "fs": (False, 2), "fw": (True, 0)}
+NOOP = {"c": (), "cq": ("ask",), "cw": ("wait",), "f": (), "fq": ("ask",), "fs": ("work=2",),
+        "fw": ("wait",), "fx": ("sandbox",)}
 
 
 class System:
@@ -330,10 +330,10 @@ class System:
         if self.letter in ("a", "e"):
             self.process = bench.start_daemon(bench.milters["a"], self.store)
         elif self.letter in NOOP:
-            socket = bench.milters["cw" if self.letter == "cw" else "c"]
-            waits, works = NOOP[self.letter]
-            wait = max(self._delay, LEAST_WAIT) if waits else 0
-            command = [bench.program("bench-noop-milter"), socket, str(wait), str(works)]
+            socket = bench.milters[self.letter if self.letter in bench.milters else "c"]
+            command = [bench.program("bench-noop-milter"), socket]
+            command += [f"wait={max(self._delay, LEAST_WAIT)}" if word == "wait" else word
+                        for word in NOOP[self.letter]]
             self.process = Process(bench.box, "noop", command, SYSTEM_CPU)
 
     def stop(self):

@@ -10,12 +10,15 @@ SYSTEMS = {
     "b": "Postfix reject_unverified_recipient",
     "b1": "Postfix reject_unverified_recipient, polling each second",
     "c": "Postfix with a no-op milter",
+    "cq": "Postfix with a milter that does nothing but ask",
     "cw": "Postfix with a no-op milter that waits a round trip",
     "d": "Postfix alone",
     "e": "callforward, milter protocol",
     "f": "no-op milter, milter protocol",
+    "fq": "milter that does nothing but ask, milter protocol",
     "fs": "no-op milter that works for 2 microseconds, milter protocol",
     "fw": "no-op milter that waits a round trip, milter protocol",
+    "fx": "no-op milter in callforward's sandbox, milter protocol",
     "raw": "no system: load to next hop, sessions reused",
     "rawb": "no system: load to next hop, batches of 20",
 }
@@ -45,12 +48,12 @@ class Workload:
 
 COLD = FIFTY + ",pattern=cold"
 WORKLOADS = {
-    "W1": Workload("hot: 50 clients, 1000 known recipients", ("d", "c", "a", "b", "f", "fs", "e"),
+    "W1": Workload("hot: 50 clients, 1000 known recipients", ("d", "c", "a", "b", "f", "fs", "fx", "e"),
                    (FIFTY + ",pattern=hot",), hot=True),
     "W2d0": Workload("cold, next hop at 0 ms",
-                     ("d", "c", "cw", "a", "b", "b1", "f", "e", "raw", "rawb"), (COLD,)),
+                     ("d", "c", "cw", "cq", "a", "b", "b1", "f", "fq", "e", "raw", "rawb"), (COLD,)),
     "W2d20": Workload("cold, next hop at 20 ms",
-                      ("d", "c", "cw", "a", "b", "b1", "f", "fw", "e", "raw", "rawb"), (COLD,),
+                      ("d", "c", "cw", "cq", "a", "b", "b1", "f", "fw", "e", "raw", "rawb"), (COLD,),
                       delay=20),
     "W2d100": Workload("cold, next hop at 100 ms", ("c", "a", "b1", "fw", "e", "raw"), (COLD,),
                        delay=100),
