@@ -178,14 +178,15 @@ void engine::save(std::chrono::milliseconds at_most) {
 answer engine::ask(const smtpclient::question& q,
                    const std::string& fingerprint,
                    const patience& p) {
-    const auto whom = known_.recipient_key_of(q, fingerprint);
+    const auto seed = known_.seed();
+    const verdicts::recipient_key whom(q, fingerprint, seed);
     if (const auto fresh = known_.find_fresh(whom, clock::now())) {
         canaries_.note_first(q, fingerprint);
         if (fresh->refresh)
-            begin_in_background(q, known_.key_of(whom, q), fingerprint, fleet::purpose::refresh);
+            begin_in_background(q, {whom, q, seed}, fingerprint, fleet::purpose::refresh);
         return {fresh->verdict(), source::cache};
     }
-    const auto key = known_.key_of(whom, q);
+    const verdicts::question_key key(whom, q, seed);
     const auto known = known_.find(key, q.recipient, verdicts::moment::now());
     if (!known || known->stale) canaries_.note(q, fingerprint);
     if (known && !known->stale) {

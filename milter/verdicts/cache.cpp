@@ -64,13 +64,8 @@ question_key cache::key_of(const smtpclient::question& q, std::string_view finge
     return {q, fingerprint, below_->seed()};
 }
 
-recipient_key cache::recipient_key_of(const smtpclient::question& q,
-                                      std::string_view fingerprint) const {
-    return {q, fingerprint, below_->seed()};
-}
-
-question_key cache::key_of(const recipient_key& whom, const smtpclient::question& q) const {
-    return {whom, q, below_->seed()};
+std::optional<known> cache::find_fresh(const recipient_key& whom, steady_clock::time_point now) {
+    return memory_.find_fresh(whom, now);
 }
 
 std::optional<known> cache::find(const question_key& key,

@@ -65,17 +65,11 @@ public:
 
     [[nodiscard]] question_key key_of(const smtpclient::question& q,
                                       std::string_view fingerprint) const;
-    // The same in two steps, of which most look-ups need the first only.
-    [[nodiscard]] recipient_key recipient_key_of(const smtpclient::question& q,
-                                                 std::string_view fingerprint) const;
-    [[nodiscard]] question_key key_of(const recipient_key& whom,
-                                      const smtpclient::question& q) const;
+    [[nodiscard]] hash_seed seed() const { return below_->seed(); }  // of all keys
     // What memory has of the recipient whoever sends, if nothing speaks against giving it: all that
     // most look-ups need. Allocates nothing.
     [[nodiscard]] std::optional<known> find_fresh(const recipient_key& whom,
-                                                  steady_clock::time_point now) {
-        return memory_.find_fresh(whom, now);
-    }
+                                                  steady_clock::time_point now);
     // A hit in memory allocates nothing; a miss is looked for in the store.
     [[nodiscard]] std::optional<known> find(const question_key& key,
                                             const smtpclient::mailbox& recipient,

@@ -22,7 +22,6 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 using result = lmdb_file::result;
-
 constexpr int most_turns = 20;  // at making room: less than an eighth of what there was is left
 
 }  // namespace
@@ -229,11 +228,10 @@ private:
             urgent_ = false;
         }
         std::string why;
-        result r = room_.make(*file_, false, seed(), why);
-        if (r == result::done) r = write_group(why);
+        result r = result::full;
         // A tenth goes at a time, and all that waited for a disk may come at once.
         for (int turn = 0; r == result::full && turn < most_turns; ++turn) {
-            r = room_.make(*file_, true, seed(), why);
+            r = room_.make(*file_, turn > 0, seed(), why);
             if (r == result::done) r = write_group(why);
         }
         r == result::done ? condition_.usable() : condition_.failing(condition_.unwritable, why);
