@@ -121,7 +121,7 @@ char* put_quoted(char* at, std::string_view untrusted) {
 // Whether so many bytes need no quotes. As a vector (of GCC and Clang, on any processor): by one
 // byte after the other this was the dearest part of a line.
 bool are_plain(const char* bytes) {
-    typedef unsigned char vector [[gnu::vector_size(at_once)]];
+    using vector [[gnu::vector_size(at_once)]] = unsigned char;
     vector each;
     std::memcpy(&each, bytes, sizeof each);
     const auto others =
