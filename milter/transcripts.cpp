@@ -1,6 +1,5 @@
 #include "milter/transcripts.h"
 
-#include "dns/byte_set.h"
 #include "milter/log.h"
 #include "milter/log_line.h"
 #include "smtpclient/printable.h"
@@ -24,18 +23,12 @@ void transcript::add(char side, std::string_view untrusted) {
     if (full_) return;
     constexpr std::size_t usual = 1024;  // as long as it grows: one piece of memory
     if (text_.empty()) text_.reserve(usual);
-    // What nearly every line is; there are some sixteen for each recipient that is asked about.
-    const bool as_it_is =
-        untrusted.size() <= longest_line && dns::printable_ascii.contains_all_of(untrusted);
-    std::string changed;
-    if (!as_it_is) changed = smtpclient::printable_utf8(untrusted, longest_line);
-    const std::string_view line = as_it_is ? untrusted : changed;
-    full_ = text_.size() + std::size_t{4} + line.size() > longest;
-    if (full_) {
-        text_ += "*: the rest was not kept\n";
-        return;
-    }
-    (text_ += side).append(": ").append(line) += '\n';
+    const std::size_t before = text_.size();
+    (text_ += side).append(": ");
+    smtpclient::append_printable_utf8(text_, untrusted, longest_line);
+    text_ += '\n';
+    full_ = text_.size() > longest;
+    if (full_) text_.replace(before, std::string::npos, "*: the rest was not kept\n");
 }
 
 void log_dialogue(std::uint64_t id, std::string_view text) {

@@ -48,44 +48,55 @@ std::size_t utf8_length(std::string_view text) {
     return overlong || surrogate || control || reorders || value > 0x10ffff ? 0 : length;
 }
 
-std::string make_printable(std::string_view untrusted, std::size_t limit, bool keep_utf8) {
+void append_printable(std::string& to,
+                      std::string_view untrusted,
+                      std::size_t limit,
+                      bool keep_utf8) {
     // What nearly every line is.
     if (untrusted.size() <= limit && dns::printable_ascii.contains_all_of(untrusted)) {
-        return std::string(untrusted);
+        to += untrusted;
+        return;
     }
-    std::string result;
-    result.reserve(std::min(untrusted.size(), limit));
-    while (!untrusted.empty() && result.size() < limit) {
+    const std::size_t end = to.size() + limit;  // at most
+    to.reserve(to.size() + std::min(untrusted.size(), limit));
+    while (!untrusted.empty() && to.size() < end) {
         const char c = untrusted.front();
         std::size_t used = 1;
         if (is_blank(c)) {
             while (used < untrusted.size() && c != ' ' && is_blank(untrusted[used])) ++used;
-            result += ' ';
+            to += ' ';
         } else if (c > ' ' && c < 0x7f) {
-            result += c;
+            to += c;
         } else {
             const std::size_t length = keep_utf8 ? utf8_length(untrusted) : 0;
-            if (length > 0 && result.size() + length > limit) break;
+            if (length > 0 && to.size() + length > end) break;
             if (length > 0) {
-                result.append(untrusted.substr(0, length));
+                to.append(untrusted.substr(0, length));
                 used = length;
             } else {
-                result += '?';
+                to += '?';
             }
         }
         untrusted.remove_prefix(used);
     }
-    return result;
 }
 
 }  // namespace
 
 std::string printable(std::string_view untrusted, std::size_t limit) {
-    return make_printable(untrusted, limit, false);
+    std::string result;
+    append_printable(result, untrusted, limit, false);
+    return result;
 }
 
 std::string printable_utf8(std::string_view untrusted, std::size_t limit) {
-    return make_printable(untrusted, limit, true);
+    std::string result;
+    append_printable_utf8(result, untrusted, limit);
+    return result;
+}
+
+void append_printable_utf8(std::string& to, std::string_view untrusted, std::size_t limit) {
+    append_printable(to, untrusted, limit, true);
 }
 
 std::string to_lower(std::string_view text) {

@@ -13,6 +13,7 @@ namespace callforward::smtpclient {
 
 [[nodiscard]] std::string printable(std::string_view untrusted, std::size_t limit = 1000);
 [[nodiscard]] std::string printable_utf8(std::string_view untrusted, std::size_t limit = 1000);
+void append_printable_utf8(std::string& to, std::string_view untrusted, std::size_t limit = 1000);
 
 // ASCII only, independent of locale; SMTP keywords and domain names know no other case.
 [[nodiscard]] std::string to_lower(std::string_view text);
