@@ -54,9 +54,7 @@ public:
                  std::string_view fingerprint,
                  const hash_seed& seed = hash_seed::of_process());
     // whom: of that question, under that seed.
-    question_key(const recipient_key& whom,
-                 const smtpclient::question& q,
-                 const hash_seed& seed = hash_seed::of_process());
+    question_key(const recipient_key& whom, const smtpclient::question& q, const hash_seed& seed);
 
     [[nodiscard]] const digest& with_sender() const { return with_sender_; }
     [[nodiscard]] const recipient_tags& tags() const { return tags_; }
