@@ -31,6 +31,28 @@ using tests::record_of_number;
 using tests::said;
 using tests::scratch_folder;
 
+namespace {
+
+lmdb_options small_file_in(const std::string& directory,
+                           const std::shared_ptr<said>& log,
+                           std::size_t group_size) {
+    lmdb_options options = options_in(directory, log);
+    options.map_size = std::size_t{4} << 20U;
+    options.group_size = group_size;
+    return options;
+}
+
+// In groups, the first one the oldest.
+void fill(lmdb_store& s, std::uint64_t records, std::uint64_t group) {
+    const auto begin = tests::wall_now() - 10min;
+    for (std::uint64_t n = 0; n < records; ++n) {
+        s.put(key_of_number(n), record_of_number(n, begin + std::chrono::milliseconds(n)));
+        if (n % group == group - 1) CHECK(s.flush(20s));
+    }
+}
+
+}  // namespace
+
 TEST_CASE("What is put is found at once, and after the store was closed") {
     const scratch_folder folder;
     const auto log = std::make_shared<said>();
@@ -158,15 +180,8 @@ TEST_CASE("How long what is over is kept can be changed") {
 TEST_CASE("A full store drops what is oldest, says so once, and goes on") {
     const scratch_folder folder;
     const auto log = std::make_shared<said>();
-    auto options = options_in(folder.path(), log);
-    options.map_size = std::size_t{4} << 20U;
-    options.group_size = 200;
-    lmdb_store s(options);
-    const auto begin = tests::wall_now() - 10min;
-    for (std::uint64_t n = 0; n < 40000; ++n) {
-        s.put(key_of_number(n), record_of_number(n, begin + std::chrono::milliseconds(n)));
-        if (n % 200 == 199) CHECK(s.flush(20s));
-    }
+    lmdb_store s(small_file_in(folder.path(), log, 200));
+    fill(s, 40000, 200);
     CHECK(log->lines.size() == 1);
     CHECK(s.is_open());
     CHECK(s.size() > 4000);
@@ -178,15 +193,8 @@ TEST_CASE("A full store drops what is oldest, says so once, and goes on") {
 TEST_CASE("A full store takes what came all at once, too") {
     const scratch_folder folder;
     const auto log = std::make_shared<said>();
-    auto options = options_in(folder.path(), log);
-    options.map_size = std::size_t{4} << 20U;
-    options.group_size = 4000;
-    lmdb_store s(options);
-    const auto begin = tests::wall_now() - 10min;
-    for (std::uint64_t n = 0; n < 60000; ++n) {
-        s.put(key_of_number(n), record_of_number(n, begin + std::chrono::milliseconds(n)));
-        if (n % 4000 == 3999) CHECK(s.flush(20s));
-    }
+    lmdb_store s(small_file_in(folder.path(), log, 4000));
+    fill(s, 60000, 4000);
     CHECK(log->lines.size() == 1);
     CHECK(has(s, 59999));
     CHECK_FALSE(has(s, 0));
@@ -195,10 +203,7 @@ TEST_CASE("A full store takes what came all at once, too") {
 TEST_CASE("A full store drops refusals, however new, before what is deliverable") {
     const scratch_folder folder;
     const auto log = std::make_shared<said>();
-    auto options = options_in(folder.path(), log);
-    options.map_size = std::size_t{4} << 20U;
-    options.group_size = 200;
-    lmdb_store s(options);
+    lmdb_store s(small_file_in(folder.path(), log, 200));
     const auto begin = tests::wall_now() - 10min;
     const auto is_good = [](std::uint64_t n) { return n % 3 != 0; };
     for (std::uint64_t n = 0; n < 3000; ++n) {
