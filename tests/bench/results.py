@@ -1,4 +1,4 @@
-"""Runs to medians, medians to targets, and all of it to Markdown and SVG."""
+"""Runs to medians, both to targets, and all of it to Markdown and SVG."""
 
 import os
 import platform
@@ -61,17 +61,20 @@ def rows(letter, cell):
 FULL_CORE = 0.95  # busy so much of the time
 
 
+def at(found, path):
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
 class Targets:
     """Each target of the project against what was measured; what was not measured is said so."""
 
-    def __init__(self, cells, fill):
-        self.cells, self.fill, self.lines, self.missed = cells, fill, [], 0
+    def __init__(self, cells, fill, runs):
+        self.cells, self.fill, self.runs, self.lines, self.missed = cells, fill, runs, [], 0
 
     def value(self, workload, letter, *path):
-        found = self.cells.get((workload, letter))
-        for key in path:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
+        return at(self.cells.get((workload, letter)), path)
 
     def add(self, title, unit, measured, least=None, most=None):
         if least is None and most is None:  # what a target is to be read beside
@@ -90,8 +93,14 @@ class Targets:
                           f"{'reached' if reached else '**not reached**'} |")
 
     def ratio(self, title, one, other, **bounds):
-        (top, bottom) = (self.value(*one), self.value(*other))
-        self.add(title, "", top / bottom if top is not None and bottom else None, **bounds)
+        """Of runs that were made in turns the median of their ratios: the machine may have been slower in some."""
+        (top, bottom) = ([at(run, path[2:]) for run in self.runs.get(path[:2], [])]
+                         for path in (one, other))
+        if len(top) != len(bottom):
+            top, bottom = [self.value(*one)], [self.value(*other)]
+        whole = top and None not in top and all(bottom)
+        self.add(title, "", statistics.median(a / b for a, b in zip(top, bottom)) if whole else None,
+                 **bounds)
 
     def many_clients(self, title, many, few):
         """Eight times the rate, or as much as its core can bear."""
@@ -200,7 +209,7 @@ def machine():
 
 
 def markdown(cells, fill, about, raw_runs):
-    targets = Targets(cells, fill)
+    targets = Targets(cells, fill, raw_runs)
     lines = targets.all()
     text = ["# Measured\n", "Written by `tests/bench/run`; how to read it is in "
             "[README.md](README.md). Compare within one file only.\n",
