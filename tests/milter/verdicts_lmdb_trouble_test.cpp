@@ -221,7 +221,7 @@ TEST_CASE("What cannot be read to its end is neither forgotten nor listed") {
     s.forget_all();
     CHECK_FALSE(s.flush(20s));
     cursor_steps = endless;
-    CHECK(s.flush(20s));
+    CHECK(comes_true([&] { return s.flush(20s); }));  // it may just be opened anew
     CHECK(s.size() == 0);
 }
 
