@@ -53,7 +53,8 @@ struct envelope {
     // What is the same for many recipients is read once: these look at the text again only when it
     // is another one. client: nothing where it is no address. sender: nullptr for the null sender,
     // and for what is no mailbox. from: the sender's address, or what the client says instead; "<>"
-    // where it says nothing.
+    // where it says nothing. Each holds until its text is changed. Thread: one at a time, though
+    // they are const.
     [[nodiscard]] const std::optional<dns::ip_address>& client() const;
     [[nodiscard]] const smtpclient::mailbox* sender() const;
     [[nodiscard]] const std::string& from() const;

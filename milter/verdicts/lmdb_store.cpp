@@ -22,7 +22,7 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 using result = lmdb_file::result;
-constexpr int most_turns = 20;  // at making room: less than an eighth of what there was is left
+constexpr int most_turns = 20;  // at making room: a seventh of what there was is left
 
 }  // namespace
 
