@@ -92,26 +92,29 @@ class Targets:
         self.lines.append(f"| {title} | {bound}{unit} | {number(measured)}{unit} | "
                           f"{'reached' if reached else '**not reached**'} |")
 
-    def ratio(self, title, one, other, **bounds):
-        """Of runs that were made in turns the median of their ratios: the machine may have been slower in some."""
+    def quotient(self, one, other):
+        """Of runs that were made in turns the median of their quotients: the machine may have been slower in some."""
         (top, bottom) = ([at(run, path[2:]) for run in self.runs.get(path[:2], [])]
                          for path in (one, other))
         if len(top) != len(bottom):
             top, bottom = [self.value(*one)], [self.value(*other)]
-        whole = top and None not in top and all(bottom)
-        self.add(title, "", statistics.median(a / b for a, b in zip(top, bottom)) if whole else None,
-                 **bounds)
+        if not top or None in top or not all(bottom):
+            return None
+        return statistics.median(a / b for a, b in zip(top, bottom))
+
+    def ratio(self, title, one, other, **bounds):
+        self.add(title, "", self.quotient(one, other), **bounds)
 
     def many_clients(self, title, many, few):
         """Eight times the rate, or as much as its core can bear."""
         busy = self.value(*many, "cpu_busy") or 0
-        rates = [self.value(*cell, "groups", "all", "rate") for cell in (many, few)]
-        if None in rates or rates[0] >= 8 * rates[1] or busy < FULL_CORE:
-            self.ratio(title, many + ("groups", "all", "rate"), few + ("groups", "all", "rate"),
-                       least=8)
+        rate = ("groups", "all", "rate")
+        times = self.quotient(many + rate, few + rate)
+        if times is None or times >= 8 or busy < FULL_CORE:
+            self.add(title, "", times, least=8)
             return
         self.lines.append(f"| {title} | at least 8, or bound by the CPU | "
-                          f"{number(rates[0] / rates[1])}, core {100 * busy:.0f} % busy | reached |")
+                          f"{number(times)}, core {100 * busy:.0f} % busy | reached |")
 
     def all(self):
         rate, p99 = ("groups", "all", "rate"), ("groups", "all", "p99_ms")
